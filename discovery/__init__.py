@@ -1,0 +1,1 @@
+"""Who is in the fleet: instances, announced and watched through a registry."""

@@ -1,0 +1,1 @@
+"""Accepts requests at one public endpoint and spreads them over the fleet."""

@@ -1,0 +1,1 @@
+"""Proves the promises from outside: load, comparison, simulation."""

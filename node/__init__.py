@@ -1,0 +1,1 @@
+"""One inference container: an HTTP face around one warm session."""

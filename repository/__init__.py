@@ -1,0 +1,1 @@
+"""Model artefacts: frozen graphs with their manifests."""
