@@ -1,0 +1,49 @@
+# What people and CI run. `make` alone explains itself.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUN    := $(VENV)/.run-ready
+DEV    := $(VENV)/.dev-ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test check format lock loadtest bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(RUN): requirements/node.txt
+	@PYTHON="$(PYTHON)" sh scripts/venv.sh node
+	@touch $@
+
+$(DEV): requirements/dev.txt | $(RUN)
+	@PYTHON="$(PYTHON)" sh scripts/venv.sh dev
+	@touch $@
+
+setup: $(DEV) ## everything for developing: tools, peers to compare with, a real Consul, a browser
+	@$(BIN)/python scripts/test_parts.py
+
+up: $(RUN) ## the main job: a whole fleet on this machine
+	@$(BIN)/python -m fleetgate up $(ARGS)
+
+test: setup ## all tests, with real parts
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## formatting, lint, types, import directions, containers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/check_containers.py
+
+format: $(DEV) ## put the code into shape
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(DEV) ## pin every dependency anew, with hashes
+	@sh scripts/lock.sh
+
+loadtest: $(DEV) ## locust against a fleet of its own
+	@$(BIN)/python -m loadtest.run $(ARGS)
+
+clean: ## remove what was made: environment, artefacts, logs
+	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis

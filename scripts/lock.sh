@@ -1,0 +1,12 @@
+#!/bin/sh
+# Pin every dependency, for every platform, with hashes. dev holds everything; the others are parts of it.
+set -eu
+compile() {
+    out=$1
+    shift
+    .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+        --custom-compile-command "make lock" "$@" pyproject.toml --output-file "requirements/$out.txt"
+}
+compile dev --extra node --extra model --extra loadtest --extra compare --extra otel --group dev
+compile node --extra node --extra model --constraint requirements/dev.txt
+compile gateway --constraint requirements/dev.txt
