@@ -6,7 +6,7 @@ RUN    := $(VENV)/.run-ready
 DEV    := $(VENV)/.dev-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format lock loadtest bench clean
+.PHONY: help setup up test check format docs lock loadtest clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(DEV) ## formatting, lint, types, import directions, containers
 format: $(DEV) ## put the code into shape
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(DEV) ## pages made from the code
+	@$(BIN)/python -m scripts.configuration_page
 
 lock: $(DEV) ## pin every dependency anew, with hashes
 	@sh scripts/lock.sh

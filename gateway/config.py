@@ -46,10 +46,12 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections: Annotated[int, Meta(ge=1, description="6 KiB each when idle")] = 10_000
     connections_per_client: Annotated[int, Meta(ge=1, description="one address must not take them all")] = 256
     buffered_bytes: Annotated[int, Meta(ge=MIB, description="bodies held at once, all requests together")] = 512 * MIB
-    replay_bytes: Annotated[int, Meta(ge=0, description="bodies up to this are received before a slot is taken")] = 16 * MIB
-    answer_buffer_bytes: Annotated[int, Meta(ge=0, description="answers up to this are whole before the client sees any")] = (
-        1 * MIB
+    replay_bytes: Annotated[int, Meta(ge=0, description="bodies up to this are received before a slot is taken")] = (
+        16 * MIB
     )
+    answer_buffer_bytes: Annotated[
+        int, Meta(ge=0, description="answers up to this are whole before the client sees any")
+    ] = 1 * MIB
     request_seconds: Annotated[float, Meta(gt=0, description="the deadline when the client names none")] = 30.0
     drain_seconds: Annotated[float, Meta(gt=0, description="the longest request, and a little")] = 35.0
 
@@ -59,9 +61,15 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     policy: Annotated[str, Meta(description="a name from gateway/balancing.py")] = "earliest_finish"
     oversize_pixels: Annotated[int, Meta(ge=1, description="more pixels than this is heavy")] = 8_000_000
-    oversize_ms: Annotated[float, Meta(ge=0, description="a predicted cost above this is heavy; 0: pixels alone decide")] = 0.0
-    aging: Annotated[float, Meta(ge=0, description="heap key = arrival + aging x predicted seconds; 3 won the sweep")] = 3.0
-    prefetch_lead: Annotated[float, Meta(ge=0, description="seconds before a node frees that the next body is sent")] = 0.05
+    oversize_ms: Annotated[
+        float, Meta(ge=0, description="a predicted cost above this is heavy; 0: pixels alone decide")
+    ] = 0.0
+    aging: Annotated[
+        float, Meta(ge=0, description="heap key = arrival + aging x predicted seconds; 3 won the sweep")
+    ] = 3.0
+    prefetch_lead: Annotated[
+        float, Meta(ge=0, description="seconds before a node frees that the next body is sent")
+    ] = 0.05
     spill_light_to_heavy: Annotated[bool, Meta(description="idle heavy nodes take light work")] = True
     spill_heavy_to_light: Annotated[bool, Meta(description="light nodes that can hold it take oversized work")] = True
     spill_gate: Annotated[float, Meta(ge=0, le=1, description="share of the budget the heavy pool must threaten")] = 0.5
@@ -76,13 +84,17 @@ class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probe_interval: Annotated[float, Meta(gt=0, description="a dead node is noticed within two")] = 1.0
     probe_timeout: Annotated[float, Meta(gt=0, description="a loop that cannot answer this is stuck")] = 1.0
     probe_failures: Annotated[int, Meta(ge=1, description="one lost probe is chance, two are a pattern")] = 2
-    eject_failures: Annotated[int, Meta(ge=1, description="consecutive failures; 5 as Envoy, less for few big requests")] = 3
+    eject_failures: Annotated[
+        int, Meta(ge=1, description="consecutive failures; 5 as Envoy, less for few big requests")
+    ] = 3
     eject_seconds: Annotated[float, Meta(gt=0, description="times the count of ejections")] = 5.0
     eject_max_seconds: Annotated[float, Meta(gt=0, description="even a bad node gets another chance")] = 60.0
-    eject_max_share: Annotated[float, Meta(ge=0, le=1, description="at least one node; Envoy's 10 % ejects nobody in small fleets")] = (
-        0.34
-    )
-    panic_share: Annotated[float, Meta(ge=0, le=1, description="below this share available, ejections are ignored (Envoy)")] = 0.5
+    eject_max_share: Annotated[
+        float, Meta(ge=0, le=1, description="at least one node; Envoy's 10 % ejects nobody in small fleets")
+    ] = 0.34
+    panic_share: Annotated[
+        float, Meta(ge=0, le=1, description="below this share available, ejections are ignored (Envoy)")
+    ] = 0.5
     slow_start_seconds: Annotated[float, Meta(ge=0, description="no prefetch to a node that just came")] = 10.0
 
 
@@ -90,7 +102,9 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often another node is tried."""
 
     attempts: Annotated[int, Meta(ge=1, description="in all; never the same node twice")] = 3
-    budget: Annotated[float, Meta(ge=0, le=1, description="retries per request, fleet-wide; stops storms (Finagle, Envoy)")] = 0.2
+    budget: Annotated[
+        float, Meta(ge=0, le=1, description="retries per request, fleet-wide; stops storms (Finagle, Envoy)")
+    ] = 0.2
     budget_min: Annotated[float, Meta(ge=0, description="retries a second that are always allowed")] = 3.0
     connect_seconds: Annotated[float, Meta(gt=0, description="a node in the same network answers far sooner")] = 1.0
 
@@ -98,7 +112,9 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whom we believe. Addresses from a registry are input."""
 
-    node_networks: Annotated[tuple[str, ...], Meta(description="where nodes may live; link-local and metadata addresses never")] = (
+    node_networks: Annotated[
+        tuple[str, ...], Meta(description="where nodes may live; link-local and metadata addresses never")
+    ] = (
         "127.0.0.0/8",
         "10.0.0.0/8",
         "172.16.0.0/12",
@@ -114,7 +130,9 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     level: Annotated[str, Meta(description="debug, info, warning or error")] = "info"
     format: Annotated[str, Meta(description="json, text, or auto: text on a terminal")] = "auto"
-    access_sample: Annotated[float, Meta(ge=0, le=1, description="share of successful requests logged; errors always")] = 1.0
+    access_sample: Annotated[
+        float, Meta(ge=0, le=1, description="share of successful requests logged; errors always")
+    ] = 1.0
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

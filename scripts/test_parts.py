@@ -1,0 +1,53 @@
+"""Get the real parts that the tests need and Python packages cannot bring: Consul, a browser, promtool.
+
+What is on PATH is used. On Debian the rest is had by itself: Consul and promtool into var/, unpacked and not
+installed; Chromium needs its libraries and so is installed, which takes root. Elsewhere a line says what to install.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MAC_BROWSER = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+
+
+def main() -> int:
+    """0 when every part is there."""
+    missing = [line for line in (_consul(), _browser()) if line]
+    for line in missing:
+        print(f"fleetgate setup: {line}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def _consul() -> str:
+    found = subprocess.run([sys.executable, "-m", "tests.fakes.get_consul"], cwd=ROOT, check=False)
+    return "" if found.returncode == 0 else "no Consul for the tests (see the line above)"
+
+
+def _browser() -> str:
+    if any(shutil.which(name) for name in BROWSERS) or MAC_BROWSER.exists():
+        return ""
+    if not shutil.which("apt-get"):
+        return "the page's tests need Chromium or Chrome on PATH; please install one"
+    if os.geteuid() != 0:
+        return "the page's tests need Chromium; please run: sudo apt-get install chromium"
+    print("Installing Debian's Chromium for the page's tests")
+    log = ROOT / "var" / "log" / "apt.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"]
+    with log.open("wb") as out:
+        for command in (["apt-get", "update"], install):
+            if subprocess.run(command, stdout=out, stderr=out, env=environment, check=False).returncode:
+                return f"could not install Chromium; the whole log is in {log}"
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
