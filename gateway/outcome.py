@@ -36,3 +36,4 @@ class Outcome(msgspec.Struct, kw_only=True):
     trace_id: str = ""
     why: str = ""  # why this size class
     decision: dict[str, object] | None = None  # the explanation, when one was kept
+    explain: bool = False  # the client asked for it
