@@ -1,7 +1,7 @@
 """The one table of errors: every way a request can end badly, for client, gateway and node alike.
 
 A row is a class: its `code` names it on the wire, its `status` is what HTTP clients see, and
-`retry_elsewhere` says whether another node may be tried (nothing can have been lost, nobody is to blame twice).
+`retry_elsewhere` says whether another node may be tried: nothing can have been lost.
 The body is RFC 9457 problem details plus a top-level `error` string, which clients of the Open Inference
 Protocol and TensorFlow Serving read.
 """
@@ -195,6 +195,12 @@ class Draining(WireError):
 
     code, status, title = "draining", 503, "Shutting down"
     retry_elsewhere = True
+
+
+class VersionNotSupported(WireError):
+    """A version of HTTP other than 1.0 and 1.1."""
+
+    code, status, title = "version-not-supported", 505, "HTTP version not supported"
 
 
 class DeadlineMissed(WireError):
