@@ -18,6 +18,9 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: Annotated[str, Meta(description="loopback until an operator opens it")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="the usual port for HTTP behind no one; 0 picks one")] = 8080
     backlog: Annotated[int, Meta(ge=1, description="absorbs a burst of connects while the loop is busy")] = 1024
+    pseudonym: Annotated[
+        str, Meta(pattern="^[A-Za-z0-9._-]{1,64}$", description="our name in Via; no host name (RFC 9110 7.6.3)")
+    ] = "fleetgate"
 
 
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +44,12 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body_idle_seconds: Annotated[float, Meta(gt=0, description="no byte for this long is a stalled upload")] = 10.0
     body_seconds: Annotated[float, Meta(gt=0, description="the longest upload")] = 120.0
     body_rate: Annotated[int, Meta(ge=0, description="bytes/s an upload must average after its first 10 s")] = 4096
+    write_seconds: Annotated[
+        float, Meta(gt=0, description="an answer of which nothing is read for this long is cut")
+    ] = 30.0
+    linger_seconds: Annotated[
+        float, Meta(ge=0, description="a refused upload is read away this long, so that the refusal is seen")
+    ] = 2.0
     keepalive_seconds: Annotated[float, Meta(gt=0, description="nginx keeps 75 s; below most load balancers")] = 60.0
     keepalive_requests: Annotated[int, Meta(ge=1, description="spreads old connections over new replicas")] = 10_000
     connections: Annotated[int, Meta(ge=1, description="6 KiB each when idle")] = 10_000
@@ -64,6 +73,9 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     oversize_ms: Annotated[
         float, Meta(ge=0, description="a predicted cost above this is heavy; 0: pixels alone decide")
     ] = 0.0
+    oversize_adaptive: Annotated[
+        bool, Meta(description="move the threshold until each pool's share of work is its share of capacity")
+    ] = False
     aging: Annotated[
         float, Meta(ge=0, description="heap key = arrival + aging x predicted seconds; 3 won the sweep")
     ] = 3.0
@@ -72,8 +84,14 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.05
     spill_light_to_heavy: Annotated[bool, Meta(description="idle heavy nodes take light work")] = True
     spill_heavy_to_light: Annotated[bool, Meta(description="light nodes that can hold it take oversized work")] = True
-    spill_gate: Annotated[float, Meta(ge=0, le=1, description="share of the budget the heavy pool must threaten")] = 0.5
+    spill_gate: Annotated[float, Meta(ge=0, le=1, description="share of the target the heavy pool must threaten")] = 0.5
     spill_cap: Annotated[float, Meta(ge=0, le=1, description="share of light nodes oversized work may hold")] = 0.34
+    slo_light_ms: Annotated[
+        float, Meta(ge=0, description="target of light work: what pages and simulations judge by")
+    ] = 250.0
+    slo_heavy_ms: Annotated[
+        float, Meta(ge=0, description="target of heavy work; 0: its deadline. The spill gate looks at it")
+    ] = 2500.0
     queue_requests: Annotated[int, Meta(ge=0, description="beyond this, waiting helps nobody")] = 1000
     queue_bytes: Annotated[int, Meta(ge=0, description="bodies of waiting requests")] = 256 * MIB
 

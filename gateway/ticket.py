@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.queue import Lane
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -12,7 +16,7 @@ class Ticket:
     request_id: str
     arrival: float
     deadline: float
-    cost_ms: float  # predicted service time on a node of speed 1
+    cost_ms: float = 0.0  # predicted service time on a node of speed 1; filled by Scheduler.classify
     pixels: int = 0  # 0 when the header could not be read
     image_format: str = ""
     body_bytes: int = 0
@@ -23,3 +27,8 @@ class Ticket:
     explain: bool = False
     attempts: int = 0
     tried: set[str] = field(default_factory=set)  # ids of the backends tried before
+
+    # Kept by the queue, nobody else's business.
+    key: float = 0.0  # its place in the heap
+    lane: Lane | None = None  # where it waits; None when it does not
+    place: int = 0  # its number there

@@ -1,0 +1,269 @@
+"""The gateway's live view of one node: what it holds, how fast it really is, and when it will be free."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from discovery.instance import Instance
+from gateway.config import Health
+from gateway.standing import Standing
+
+if TYPE_CHECKING:
+    from gateway.lease import Lease
+    from gateway.peers import Entry, Peers
+    from wire.load_report import LoadReport
+
+SPEED_ALPHA = 0.1  # ROUTING 4.2: EWMA of the node's own service times
+SPEED_RANGE = 10.0  # a learned speed stays within this factor of the announced one
+SPEED_STEP = 4.0  # and one answer may not claim more than this factor of change
+LAG_ALPHA = 0.2
+LAG_DEAD = 0.025  # seconds of overhead that are ordinary: connect, transfer, a batch forming
+LAG_MAX = 10.0
+LAG_FAILURE = 0.05  # doubled per consecutive failure: a node failing fast must not look fast
+TRANSFER = 50e6  # bytes a second a body is expected to travel at
+RATE_WINDOW = 30.0  # seconds over which a node's share of traffic is told
+ERROR_ALPHA = 0.05
+CAPACITY_MAX = 1024
+FOREIGN_FRESH = 3.0  # seconds a node's report about others' requests is believed
+
+
+class Backend:
+    """One node as we know it. Times are seconds, costs milliseconds at speed 1."""
+
+    __slots__ = (
+        "answers", "capacity", "counted_ms", "counted_power", "counted_step", "entry", "error_share", "errors",
+        "foreign", "foreign_at", "foreign_until", "id", "in_flight", "instance", "joined", "lag", "lag_learned",
+        "last_answer", "left_ms", "max_pixels", "nominal", "peak", "peers", "per_ms", "pool", "prefetch_from", "rate",
+        "rate_at", "reported_queue", "requests", "running", "serial", "service_ms", "shelf", "speed", "standing",
+        "step", "turn", "usable", "waiting", "weight", "work_ms",
+    )  # fmt: skip
+
+    def __init__(self, instance: Instance, health: Health, now: float, serial: int) -> None:
+        self.id = instance.id
+        self.serial = serial
+        self.joined = now
+        self.standing = Standing(health, now)
+        self.usable = False  # has a place in the index
+        self.weight = 1.0
+        self.nominal = 0.0
+        self.speed = 1.0
+        # what it holds
+        self.running: list[Lease] = []  # in the node's slots, as far as we can see
+        self.waiting: list[Lease] = []  # sent ahead, behind those
+        self.in_flight = 0
+        self.work_ms = 0.0
+        self.left_ms = 0.0  # the same, running ones counted by half
+        self.peak = 0  # most in flight since the last report
+        # what it does for others
+        self.foreign = 0
+        self.foreign_at = 0.0
+        self.foreign_until = 0.0
+        self.reported_queue = 0
+        # what it showed
+        self.lag = 0.0  # seconds lost beyond service time, above the ordinary
+        self.lag_learned = 0.0
+        self.service_ms = 0.0
+        self.error_share = 0.0
+        self.requests = self.answers = self.errors = 0
+        self.rate = 0.0
+        self.rate_at = now
+        self.last_answer = now
+        self.prefetch_from = now
+        self.turn = 0.0  # round robin's virtual time
+        # its place in the index
+        self.peers: Peers | None = None
+        self.shelf: list[Entry] | None = None
+        self.entry: Entry | None = None
+        self.counted_step = 0
+        self.counted_ms = self.counted_power = 0.0
+        self.adopt(instance)
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.id} {self.standing.state} {self.in_flight}/{self.capacity}>"
+
+    def adopt(self, instance: Instance) -> None:
+        """Take the announced facts, as far as they are possible; learned speed survives unless the claim changed."""
+        self.instance = instance
+        self.pool = instance.pool
+        self.capacity = min(CAPACITY_MAX, max(1, instance.capacity))
+        self.max_pixels = max(0, instance.max_pixels)
+        said = instance.speed
+        nominal = min(1e3, max(1e-3, said)) if math.isfinite(said) and said > 0 else 1.0
+        if nominal != self.nominal:
+            self.nominal = nominal
+            self._set_speed(nominal)
+
+    # ---- what it holds ---------------------------------------------------------------------------------------------
+
+    def claim(self, lease: Lease, now: float) -> None:
+        """Count a lease in. The caller has checked that there is room."""
+        if len(self.running) < self.capacity:
+            self._begin(lease, now)
+        else:
+            self.waiting.append(lease)
+            self.left_ms += lease.ticket.cost_ms
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        self.work_ms += lease.ticket.cost_ms
+        self.requests += 1
+        self._count_rate(now)
+
+    def release(self, lease: Lease, now: float) -> None:
+        """Count a lease out; the next one that was sent ahead begins."""
+        cost = lease.ticket.cost_ms
+        self.in_flight -= 1
+        self.work_ms -= cost
+        if lease in self.running:
+            self.running.remove(lease)
+            self.left_ms -= 0.5 * cost
+            if self.waiting:
+                head = self.waiting.pop(0)
+                self.left_ms -= head.ticket.cost_ms
+                self._begin(head, now)
+        else:
+            self.waiting.remove(lease)
+            self.left_ms -= cost
+        if not self.in_flight:
+            self.work_ms = self.left_ms = 0.0  # sums of floats drift; an empty node has no work
+
+    def _begin(self, lease: Lease, now: float) -> None:
+        cost = lease.ticket.cost_ms
+        lease.began = now
+        lease.ends = now + cost * self.per_ms
+        self.left_ms += 0.5 * cost
+        self.running.append(lease)
+
+    def due(self) -> float:
+        """When a slot should be free for one request more; in the past when one is, or when the node is late."""
+        running = self.running
+        if len(running) < self.capacity:
+            return self.foreign_until
+        if self.capacity == 1:
+            at = running[0].ends
+            for lease in self.waiting:
+                at += lease.ticket.cost_ms * self.per_ms
+            return max(at, self.foreign_until)
+        ends = sorted([lease.ends for lease in running])
+        for lease in self.waiting:
+            ends[0] += lease.ticket.cost_ms * self.per_ms
+            ends.sort()
+        return max(ends[0], self.foreign_until)
+
+    def free_in(self, now: float) -> float:
+        """Seconds until a slot is predicted free. A node that is late by x is expected to be late by x more."""
+        if self.open:
+            return 0.0
+        wait = self.due() - now
+        return -wait if wait < 0.0 and self.in_flight >= self.capacity else max(0.0, wait)
+
+    @property
+    def open(self) -> bool:
+        """A slot is free now."""
+        return self.in_flight + self.foreign < self.capacity
+
+    # ---- what it showed --------------------------------------------------------------------------------------------
+
+    def answered(self, lease: Lease, now: float, service_ms: float | None) -> None:
+        """Learn from one good answer. What cannot be true is cut to what can."""
+        standing = self.standing
+        standing.failures = 0
+        self.answers += 1
+        self.error_share -= ERROR_ALPHA * self.error_share
+        self.last_answer = now
+        cost = lease.ticket.cost_ms
+        elapsed_ms = max(0.0, now - (lease.began or now)) * 1e3
+        if service_ms is None:
+            # A foreign server tells no times. What it did on a free slot is no sojourn in a queue of ours.
+            service_ms = elapsed_ms if self.instance.protocol != "fleetgate" and lease.began == lease.claimed else 0.0
+        if not (math.isfinite(service_ms) and service_ms > 0.0 and cost > 0.0):
+            self._learn_lag(lease, elapsed_ms, cost * self.per_ms * 1e3)
+            return
+        if elapsed_ms > 0.0:
+            self._learn_lag(lease, elapsed_ms, min(service_ms, elapsed_ms))
+        self.service_ms += (service_ms - self.service_ms) * (0.1 if self.service_ms else 1.0)
+        seen = min(self.speed * SPEED_STEP, max(self.speed / SPEED_STEP, cost / service_ms))
+        self._set_speed(self.speed + SPEED_ALPHA * (seen - self.speed))
+
+    def erred(self, code: str, now: float) -> bool:
+        """Count a failure; true when it is one too many. The lag keeps a node that fails fast from looking fast."""
+        self.errors += 1
+        self.error_share += ERROR_ALPHA * (1.0 - self.error_share)
+        enough = self.standing.error(code, now)
+        self.lag = min(LAG_MAX, max(self.lag, LAG_FAILURE * 2.0 ** min(self.standing.failures, 8)))
+        self.lag_learned = max(self.lag_learned, self.lag + LAG_DEAD)
+        return enough
+
+    def forgive(self, now: float) -> None:
+        """Called about once a second: what was learned long ago fades, so that a node left alone is tried again."""
+        if now - self.last_answer > 2.0 and self.lag_learned:
+            self.lag_learned *= 0.9
+            self.lag = max(0.0, self.lag_learned - LAG_DEAD)
+        if now - self.last_answer > 30.0:
+            self._set_speed(self.speed + 0.05 * (self.nominal - self.speed))
+
+    def slow_start(self, now: float, seconds: float) -> None:
+        """No work is sent ahead to a node that just came."""
+        self.prefetch_from = now + seconds
+
+    def set_weight(self, weight: float) -> None:
+        """An operator's factor on its speed; 0 takes it out of the choice."""
+        self.weight = min(100.0, max(0.0, weight)) if math.isfinite(weight) else 1.0
+        self._set_speed(self.speed)
+
+    def _learn_lag(self, lease: Lease, elapsed_ms: float, service_ms: float) -> None:
+        size = lease.ticket.body_bytes
+        if not 0 < size <= 16 << 20:  # a streamed body travels at its client's pace
+            return
+        lost = (elapsed_ms - service_ms) * 1e-3 - size / TRANSFER
+        lost = min(LAG_MAX, max(0.0, lost))
+        self.lag_learned += LAG_ALPHA * (lost - self.lag_learned)
+        self.lag = max(0.0, self.lag_learned - LAG_DEAD)
+
+    def _set_speed(self, speed: float) -> None:
+        self.speed = min(self.nominal * SPEED_RANGE, max(self.nominal / SPEED_RANGE, speed))
+        pace = max(1e-6, self.speed * self.weight)
+        self.per_ms = 1e-3 / pace
+        # Nodes within 5 % of each other count as equally fast, so that chance spreads requests among them.
+        self.step = -round(math.log(pace) * 20)
+
+    def _count_rate(self, now: float) -> None:
+        self.rate = self.rate_now(now) + 1.0
+        self.rate_at = now
+
+    def rate_now(self, now: float) -> float:
+        """Requests of the last half minute or so, old ones counting less."""
+        return self.rate * math.exp(min(0.0, self.rate_at - now) / RATE_WINDOW)
+
+    # ---- what it does for others -----------------------------------------------------------------------------------
+
+    def told(self, report: LoadReport, now: float) -> None:
+        """Take a load report: what exceeds anything we sent lately is other gateways' work."""
+        ours = self.peak
+        self.peak = self.in_flight
+        self.reported_queue = report.queue_depth or 0
+        total = (report.inflight or 0) + self.reported_queue
+        others = min(CAPACITY_MAX, total - ours)
+        if others <= 0:
+            self.foreign = 0
+            self.foreign_until = 0.0
+            return
+        work_ms = report.work_ms or 0.0  # at this node's speed
+        share_ms = work_ms * others / total if 0.0 < work_ms < math.inf else others * self.service_ms
+        self.foreign = others
+        self.foreign_at = now
+        self.foreign_until = now + min(FOREIGN_FRESH, share_ms * 1e-3 / self.capacity)
+
+    def refused(self, now: float) -> None:
+        """It said it is full: others keep it busy for about one request's time."""
+        self.foreign = max(self.foreign, self.capacity - self.in_flight + 1)
+        self.foreign_at = now
+        self.foreign_until = now + min(1.0, max(0.05, self.service_ms * 1e-3))
+
+    def forget_foreign(self, now: float) -> bool:
+        """Reports grow old; true when one did."""
+        if self.foreign and not self.foreign_at <= now < self.foreign_at + FOREIGN_FRESH:
+            self.foreign = 0
+            self.foreign_until = 0.0
+            return True
+        return False

@@ -1,0 +1,136 @@
+"""What a request will cost: milliseconds on a node of speed 1, from model, format, pixels and bytes.
+
+Per model and format a line a + b x megapixels (megabytes when the header could not be read), kept as decayed sums and
+anchored by a few imagined points of the prior, so that one size repeated for ever cannot make the line swing.
+Only service times measured by nodes teach; what cannot be true is cut to what can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+
+FLOOR_MS = 0.1
+CEILING_MS = 3_600_000.0
+STEP = 4.0  # one observation may not claim more than this factor of change
+DECAY = 0.995  # memory of about 200 observations
+TABLE = 1024  # models x formats; beyond it the prior serves
+ERROR_ALPHA = 0.02
+
+# a [ms], b [ms per megapixel] of decoding and running a model of fixed input on one core. Not measured to the digit:
+# the order of magnitude is enough, since a hundred answers replace it.
+PRIOR: Mapping[str, tuple[float, float]] = {
+    "jpeg": (15.0, 8.0),
+    "png": (15.0, 25.0),
+    "webp": (15.0, 20.0),
+    "gif": (15.0, 12.0),
+    "bmp": (15.0, 5.0),
+    "tiff": (15.0, 10.0),
+}
+PRIOR_OTHER = (15.0, 12.0)
+PRIOR_BYTES = (15.0, 40.0)  # per megabyte
+ANCHORS = (0.1, 1.0, 10.0, 50.0)  # where the prior's imagined points stand, MP or MB
+ANCHOR_WEIGHT = 1.5
+
+
+class Line:
+    """A robust, weighted, forgetful least-squares line through the origin's right half."""
+
+    __slots__ = ("a", "b", "n", "prior", "sw", "swx", "swxx", "swxy", "swy")
+
+    def __init__(self, prior: tuple[float, float]) -> None:
+        self.prior = prior
+        self.a, self.b = prior
+        self.n = 0
+        self.sw = self.swx = self.swy = self.swxx = self.swxy = 0.0
+
+    def at(self, x: float) -> float:
+        """Predicted milliseconds, never zero and never endless."""
+        return min(CEILING_MS, max(FLOOR_MS, self.a + self.b * x))
+
+    def learn(self, x: float, y: float) -> None:
+        """Take one observation. Weights are 1/y², since errors grow with the value."""
+        expected = self.at(x)
+        y = min(expected * STEP, max(expected / STEP, y))
+        weight = 1.0 / (expected * expected)
+        self.n += 1
+        self.sw = self.sw * DECAY + weight
+        self.swx = self.swx * DECAY + weight * x
+        self.swy = self.swy * DECAY + weight * y
+        self.swxx = self.swxx * DECAY + weight * x * x
+        self.swxy = self.swxy * DECAY + weight * x * y
+        self._solve()
+
+    def _solve(self) -> None:
+        a0, b0 = self.prior
+        sw, swx, swy, swxx, swxy = self.sw, self.swx, self.swy, self.swxx, self.swxy
+        for x in ANCHORS:
+            y = a0 + b0 * x
+            weight = ANCHOR_WEIGHT / (y * y)
+            sw += weight
+            swx += weight * x
+            swy += weight * y
+            swxx += weight * x * x
+            swxy += weight * x * y
+        slope = (sw * swxy - swx * swy) / (sw * swxx - swx * swx)
+        # Neither part may be negative: a bigger image is never cheaper, nothing is free.
+        self.b = max(0.0, slope)
+        self.a = (swy - self.b * swx) / sw
+        if self.a < 0.0:
+            self.a, self.b = 0.0, swxy / swxx
+
+
+class Costs:
+    """Predictions by model and format, learned from what nodes say about themselves."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str], Line] = {}
+        self._errors: dict[str, float] = {}
+
+    def predict(self, model: str, image_format: str, pixels: int, body_bytes: int) -> float:
+        """Milliseconds on a node of speed 1. By bytes when there are no pixels to go by."""
+        if pixels > 0:
+            line = self._lines.get((model, image_format))
+            x = pixels * 1e-6
+            if line is not None:
+                return line.at(x)
+            a, b = PRIOR.get(image_format, PRIOR_OTHER)
+            return a + b * x
+        line = self._lines.get((model, ""))
+        x = max(0, body_bytes) * 1e-6
+        if line is not None:
+            return line.at(x)
+        return PRIOR_BYTES[0] + PRIOR_BYTES[1] * x
+
+    def observed(
+        self, model: str, image_format: str, pixels: int, body_bytes: int, service_ms: float, speed: float
+    ) -> None:
+        """Learn from a node of announced `speed` that worked `service_ms` on such a request."""
+        if not (isfinite(service_ms) and service_ms > 0.0 and speed > 0.0):
+            return
+        key, x = ((model, image_format), pixels * 1e-6) if pixels > 0 else ((model, ""), max(0, body_bytes) * 1e-6)
+        line = self._lines.get(key)
+        if line is None:
+            if len(self._lines) >= TABLE:
+                return
+            prior = PRIOR.get(image_format, PRIOR_OTHER) if pixels > 0 else PRIOR_BYTES
+            line = self._lines[key] = Line(prior)
+        line.learn(x, service_ms * speed)
+
+    def judged(self, model: str, predicted_ms: float, actual_ms: float) -> None:
+        """Keep the mean relative error of predictions, node speed included."""
+        if actual_ms <= 0.0:
+            return
+        error = min(STEP, abs(predicted_ms - actual_ms) / actual_ms)
+        known = self._errors.get(model)
+        if known is None and len(self._errors) >= TABLE:
+            return
+        self._errors[model] = error if known is None else known + ERROR_ALPHA * (error - known)
+
+    def errors(self) -> Mapping[str, float]:
+        """Mean relative error of recent predictions by model: 0.1 is ten percent off."""
+        return self._errors
+
+    def table(self) -> list[tuple[str, str, float, float, int]]:
+        """What was learned: model, format ("" is by megabytes), a, b, observations."""
+        return [(model, kind, line.a, line.b, line.n) for (model, kind), line in sorted(self._lines.items())]

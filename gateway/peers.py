@@ -1,0 +1,126 @@
+"""Nodes that can take the same requests, sorted so that nobody has to look at all of them.
+
+Peers share pool, models and pixel limit; they differ in speed and load only. Open ones stand by speed, full ones by
+the time when they should be free, so that the earliest finish is found near the front of either shelf.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from math import exp
+from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.backend import Backend
+
+# speed step or time due, then the share of slots taken and chance, then the serial as the last word
+Entry = tuple[float, float, int, "Backend"]
+
+
+class Peers:
+    """The usable nodes of one kind on three shelves: open, full (may be sent one ahead), stuffed (was sent one)."""
+
+    __slots__ = (
+        "_steps",
+        "fastest",
+        "full",
+        "heavy",
+        "left_ms",
+        "max_pixels",
+        "models",
+        "open",
+        "power",
+        "rng",
+        "size",
+        "stuffed",
+    )
+
+    def __init__(self, heavy: bool, models: tuple[str, ...], max_pixels: int, rng: Random) -> None:
+        self.heavy = heavy
+        self.models = models
+        self.max_pixels = max_pixels
+        self.rng = rng
+        self.open: list[Entry] = []
+        self.full: list[Entry] = []
+        self.stuffed: list[Entry] = []
+        self.size = 0
+        self.power = 0.0  # milliseconds of cost done per second, all slots together
+        self.left_ms = 0.0  # cost not yet done, running leases counted by half: the mean of what is left of them
+        self.fastest = float("inf")  # seconds per millisecond of cost on the fastest node, within 5 %
+        self._steps: dict[int, int] = {}  # how many nodes on each step of speed
+
+    def __repr__(self) -> str:
+        pool = "heavy" if self.heavy else "light"
+        return f"<Peers {pool} {len(self.open)} open {len(self.full)} full {len(self.stuffed)} stuffed>"
+
+    def __iter__(self) -> Iterator[Backend]:
+        for shelf in (self.open, self.full, self.stuffed):
+            for entry in shelf:
+                yield entry[3]
+
+    def welcome(self, backend: Backend) -> None:
+        """Give a node its place."""
+        backend.peers = self
+        self.size += 1
+        self._count(backend)
+        self._shelve(backend)
+
+    def dismiss(self, backend: Backend) -> None:
+        """Take a node's place away; what it holds goes on."""
+        self._unshelve(backend)
+        self._discount(backend)
+        backend.peers = None
+        self.size -= 1
+
+    def settle(self, backend: Backend) -> None:
+        """Put a node where its present load and speed belong; call after every change of either."""
+        self._unshelve(backend)
+        self.left_ms += backend.left_ms - backend.counted_ms
+        backend.counted_ms = backend.left_ms
+        if backend.counted_step != backend.step:
+            self._discount(backend)
+            self._count(backend)
+        self._shelve(backend)
+
+    def _shelve(self, backend: Backend) -> None:
+        in_flight, capacity = backend.in_flight, backend.capacity
+        tie = self.rng.random()
+        if in_flight + backend.foreign < capacity:
+            shelf = self.open
+            entry: Entry = (backend.step, in_flight / capacity + tie * 1e-3, backend.serial, backend)
+        else:
+            shelf = self.full if in_flight <= capacity else self.stuffed
+            entry = (backend.due(), tie, backend.serial, backend)
+        insort(shelf, entry)
+        backend.shelf, backend.entry = shelf, entry
+
+    def _unshelve(self, backend: Backend) -> None:
+        shelf, entry = backend.shelf, backend.entry
+        assert shelf is not None
+        assert entry is not None
+        del shelf[bisect_left(shelf, entry)]
+        backend.shelf = backend.entry = None
+
+    def _count(self, backend: Backend) -> None:
+        step = backend.counted_step = backend.step
+        self._steps[step] = self._steps.get(step, 0) + 1
+        self.fastest = 1e-3 * exp(min(self._steps) / 20)
+        backend.counted_power = backend.capacity / backend.per_ms
+        self.power += backend.counted_power
+        backend.counted_ms = backend.left_ms
+        self.left_ms += backend.left_ms
+
+    def _discount(self, backend: Backend) -> None:
+        step = backend.counted_step
+        self._steps[step] -= 1
+        if not self._steps[step]:
+            del self._steps[step]
+        self.power -= backend.counted_power
+        self.left_ms -= backend.counted_ms
+        if self._steps:
+            self.fastest = 1e-3 * exp(min(self._steps) / 20)
+        else:
+            self.fastest = float("inf")
+            self.power = self.left_ms = 0.0  # sums of floats drift; an empty set has none

@@ -1,0 +1,349 @@
+"""The whole routing decision, without I/O: what a request costs, who waits, who goes where, who has no hope.
+
+One event loop calls it; nothing here waits, so a node is chosen and its slot counted in the same breath.
+"""
+
+from __future__ import annotations
+
+from math import ceil, inf
+from random import Random
+
+from gateway.config import Routing
+from gateway.costs import Costs
+from gateway.decision import Decision
+from gateway.explain import explain
+from gateway.fleet import NOWHERE, Fleet
+from gateway.lease import Lease
+from gateway.peers import Peers
+from gateway.placement import Pick, Placement, populated
+from gateway.queue import Lane, Queue
+from gateway.threshold import Threshold
+from gateway.ticket import Ticket
+from wire.errors import Hopeless, NoNode, NotFound, QueueFull, TooLarge, WireError
+
+Binding = tuple[Ticket, Lease | WireError]
+
+LOOK_AGAIN = 0.1  # seconds; while anybody waits: a node may be later than predicted, a gate may open
+RETRY_MAX = 60  # seconds; longer promises are guesses
+NO_TRIED: frozenset[str] = frozenset()
+
+
+class Scheduler:
+    """Takes tickets, gives leases. Times are seconds on the caller's clock, which may jump."""
+
+    def __init__(self, fleet: Fleet, costs: Costs, routing: Routing, rng: Random) -> None:
+        self.fleet = fleet
+        self.costs = costs
+        self.routing = routing
+        self.queue = Queue(routing.queue_requests, routing.queue_bytes)
+        self.threshold = Threshold()
+        self._placement = Placement(routing, self.queue, rng)
+        self._rng = rng
+        self._version = fleet.version
+        self._cut_ms = inf
+        self._classified = 0
+        self.dropped: dict[str, int] = {}  # by error code
+
+    def __repr__(self) -> str:
+        return f"<Scheduler {self._placement.policy} {self.queue} {self.fleet}>"
+
+    # ---- options that an operator may turn while it runs -----------------------------------------------------------
+
+    @property
+    def policy(self) -> str:
+        """The policy in force."""
+        return self._placement.policy
+
+    def use(self, policy: str) -> None:
+        """Switch to a policy by name; KeyError for an unknown one."""
+        self._placement.use(policy)
+
+    def reconfigure(self, routing: Routing) -> None:
+        """Take new options; what waits keeps its place."""
+        self._placement.use(routing.policy)
+        self.routing = self._placement.routing = routing
+        self.queue.max_requests, self.queue.max_bytes = routing.queue_requests, routing.queue_bytes
+
+    # ---- size class ------------------------------------------------------------------------------------------------
+
+    def classify(self, ticket: Ticket) -> None:
+        """Fill in the predicted cost and the size class, and why."""
+        model = ticket.model or self.fleet.default_model
+        cost = self.costs.predict(model, ticket.image_format, ticket.pixels, ticket.body_bytes)
+        ticket.cost_ms = cost
+        routing = self.routing
+        if routing.oversize_adaptive:
+            ticket.heavy = cost > self._adaptive_cut(cost)
+            ticket.why = "cost" if ticket.pixels else "bytes"
+            return
+        if routing.oversize_ms and cost > routing.oversize_ms:
+            ticket.heavy, ticket.why = True, "cost" if ticket.pixels else "bytes"
+        elif ticket.pixels:
+            ticket.heavy, ticket.why = ticket.pixels > routing.oversize_pixels, "pixels"
+        else:
+            # Nobody knows its pixels: it is heavy when it costs as much as the smallest heavy image.
+            limit = routing.oversize_ms or self.costs.predict(model, "jpeg", routing.oversize_pixels, 0)
+            ticket.heavy, ticket.why = cost > limit, "bytes" if ticket.body_bytes else "default"
+
+    def _adaptive_cut(self, cost_ms: float) -> float:
+        self.threshold.add(cost_ms)
+        self._classified += 1
+        if self._classified % 64 == 1:
+            light, heavy = self.fleet.power()
+            self._cut_ms = self.threshold.cut(light / (light + heavy)) if light + heavy > 0.0 else inf
+        return self._cut_ms
+
+    # ---- the queue and the nodes -----------------------------------------------------------------------------------
+
+    def submit(self, ticket: Ticket, now: float) -> Lease | None:
+        """A lease at once if a node should take it now, else None: it waits, and `bind` will tell.
+
+        Raises NotFound, TooLarge, NoNode, Hopeless or QueueFull; the last three with a computed Retry-After. A retry
+        is the same ticket with its original arrival and the failed node in `tried`.
+        """
+        self.fleet.refresh_if_due(now)
+        ticket.key = ticket.arrival + self.routing.aging * ticket.cost_ms * 1e-3
+        try:
+            lane = self._lane(ticket)
+            self._check_nodes(ticket, lane, now)
+            waiting = lane.head()
+            if waiting is None or ticket.key < waiting.key:
+                lease = self._try(lane, ticket, now)
+                if lease is not None:
+                    return lease
+            hopeless_at = self._hopeless_at(lane, ticket)
+            if hopeless_at <= now:
+                raise self._hopeless(lane, ticket, now)
+            if not self.queue.fits(ticket):
+                raise QueueFull(
+                    f"{len(self.queue)} requests wait already", headers=self._retry_after(self._drain_time(lane))
+                )
+        except WireError as error:
+            self._count_drop(error)
+            raise
+        self.queue.push(ticket, lane, hopeless_at)
+        return None
+
+    def cancel(self, ticket: Ticket) -> bool:
+        """Take a waiting ticket out, since its client is gone; false if it did not wait."""
+        return self.queue.remove(ticket)
+
+    def bind(self, now: float) -> list[Binding]:
+        """Everything that can be decided about the waiting ones now. Call after any change and at `next_wake`."""
+        self.fleet.refresh_if_due(now)
+        if not len(self.queue):
+            return []
+        bound: list[Binding] = []
+        if self._version != self.fleet.version:
+            self._lay_lanes_anew(bound)
+        self._drop_hopeless(bound, now)
+        while self._bind_one(bound, now):
+            pass
+        return bound
+
+    def next_wake(self, now: float) -> float | None:
+        """When `bind` should be called though nothing happens; None while nobody waits."""
+        if not len(self.queue):
+            return None
+        wake = min(now + LOOK_AGAIN, self.queue.first_hopeless(), self.fleet.next_change)
+        for _, lane, _ in self.queue.heads():
+            for peers in lane.reach.light + lane.reach.heavy:
+                if peers.full:
+                    at = peers.full[0][0] - self.routing.prefetch_lead
+                    if now < at < wake:
+                        wake = at
+        return max(now, wake)
+
+    def _bind_one(self, bound: list[Binding], now: float) -> bool:
+        for _, lane, ticket in self.queue.heads():
+            try:
+                self._check_nodes(ticket, lane, now)
+                lease = self._try(lane, ticket, now)
+            except WireError as error:
+                self.queue.remove(ticket)
+                self._count_drop(error)
+                bound.append((ticket, error))
+                return True
+            if lease is not None:
+                bound.append((ticket, lease))
+                return True
+        return False
+
+    def _try(self, lane: Lane, ticket: Ticket, now: float) -> Lease | None:
+        """Claim a node for the ticket if one should take it now; raises Hopeless if even then it would be late."""
+        queued = ticket.lane is not None
+        tally = self.queue.heavy if lane.heavy else self.queue.light
+        back_ms = tally.work_ms - ticket.cost_ms if queued else tally.work_ms
+        pick = self._placement.place(lane, ticket, now, back_ms)
+        if pick is None:
+            return None
+        if pick.finish > ticket.deadline:
+            raise self._hopeless(lane, ticket, now)
+        if queued:
+            self.queue.remove(ticket)
+        ticket.attempts += 1
+        lease = Lease(self, pick.backend, ticket, now)
+        if ticket.explain:  # before the claim: candidates as they were
+            lease.decision = explain(self.policy, self._allowed(lane), ticket, pick, now)
+        self._claim(lease, pick, now)
+        return lease
+
+    def _claim(self, lease: Lease, pick: Pick, now: float) -> None:
+        lease.starts, lease.finish = pick.starts, pick.finish
+        lease.crossed, lease.note = pick.crossed, pick.note
+        if pick.crossed and lease.ticket.heavy:
+            self._placement.heavy_on_light += 1
+        pick.backend.claim(lease, now)
+        self.fleet.settle(pick.backend)
+
+    # ---- endings of leases (gateway/lease.py) ----------------------------------------------------------------------
+
+    def ended(self, lease: Lease, now: float) -> None:
+        """Give the slot back."""
+        backend = lease.backend
+        if lease.crossed and lease.ticket.heavy:
+            self._placement.heavy_on_light -= 1
+        backend.release(lease, now)
+        self.fleet.settle(backend)
+
+    def taught(self, lease: Lease, now: float, service_ms: float | None) -> None:
+        """Learn the request's cost and the node's speed from the node's own time."""
+        backend, ticket = lease.backend, lease.ticket
+        if service_ms is not None and service_ms > 0.0:
+            model = ticket.model or self.fleet.default_model
+            self.costs.judged(model, ticket.cost_ms * backend.per_ms * 1e3, service_ms)
+            self.costs.observed(
+                model, ticket.image_format, ticket.pixels, ticket.body_bytes, service_ms, backend.nominal
+            )
+        backend.answered(lease, now, service_ms)
+
+    def blamed(self, lease: Lease, now: float, error_code: str) -> None:
+        """Count a failure against the node."""
+        self.fleet.erred(lease.backend, error_code, now)
+
+    def refused(self, lease: Lease, now: float) -> None:
+        """The node is fuller than we knew: leave it alone for about one request's time."""
+        lease.backend.refused(now)
+
+    def explained(self, lease: Lease) -> Decision:
+        """The short explanation, from what the lease remembers."""
+        pick = Pick(lease.backend, lease.starts, lease.finish, lease.crossed, lease.note)
+        return explain(self.policy, (), lease.ticket, pick, lease.claimed)
+
+    # ---- what cannot be served -------------------------------------------------------------------------------------
+
+    def _lane(self, ticket: Ticket) -> Lane:
+        reach = self.fleet.reach(ticket.model, ticket.version, ticket.pixels)
+        if reach is NOWHERE:
+            self._refuse_unreachable(ticket)
+        return self.queue.lane(reach, ticket.heavy, frozenset(ticket.tried) if ticket.tried else NO_TRIED)
+
+    def _refuse_unreachable(self, ticket: Ticket) -> None:
+        fleet = self.fleet
+        name = ticket.model or fleet.default_model
+        if fleet.servable(ticket.model, ticket.version) == "unknown_model":
+            version = f" version {ticket.version}" if ticket.version else ""
+            raise NotFound(f"No node serves model {name}{version}")
+        limit = fleet.max_pixels(ticket.model, ticket.version)
+        if fleet.backends and ticket.pixels > limit:
+            raise TooLarge(f"{ticket.pixels} pixels; the largest node takes {limit}", max_pixels=limit)
+        raise NoNode("No node that serves this is known now", headers=self._retry_after(2.0))
+
+    def _check_nodes(self, ticket: Ticket, lane: Lane, now: float) -> None:
+        """Raise NoNode when nobody usable may take it."""
+        groups = self._allowed(lane)
+        if not lane.tried:
+            if populated(groups):
+                return
+        elif any(node.id not in lane.tried for peers in groups for node in peers):
+            return
+        else:
+            why = "Every usable node was tried" if populated(groups) else "No usable node"
+            raise NoNode(why, headers=self._retry_after(1.0))
+        wait = min(self.fleet.next_change - now, 2.0 * self.fleet.health.probe_interval)
+        raise NoNode(f"No usable node for {'heavy' if ticket.heavy else 'light'} work", headers=self._retry_after(wait))
+
+    def _allowed(self, lane: Lane) -> tuple[Peers, ...]:
+        reach, routing = lane.reach, self.routing
+        if lane.heavy:
+            return reach.heavy + reach.light if routing.spill_heavy_to_light else reach.heavy
+        return reach.light + reach.heavy if routing.spill_light_to_heavy else reach.light
+
+    def _hopeless_at(self, lane: Lane, ticket: Ticket) -> float:
+        """The moment after which even the fastest node would be late."""
+        fastest = min((peers.fastest for peers in self._allowed(lane)), default=inf)
+        return ticket.deadline - ticket.cost_ms * fastest
+
+    def _hopeless(self, lane: Lane, ticket: Ticket, now: float) -> Hopeless:
+        budget = max(0.0, ticket.deadline - ticket.arrival)
+        waited = max(0.0, now - ticket.arrival)
+        return Hopeless(
+            f"Cannot be answered within {budget:.3g} s: waited {waited:.3g} s, "
+            f"about {ticket.cost_ms:.0f} ms of work on a node of speed 1",
+            headers=self._retry_after(self._drain_time(lane)),
+        )
+
+    def _drop_hopeless(self, bound: list[Binding], now: float) -> None:
+        while True:
+            ticket = self.queue.pop_hopeless(now)
+            if ticket is None:
+                return
+            lane = ticket.lane
+            assert lane is not None
+            later = self._hopeless_at(lane, ticket)
+            if later > now:  # a faster node has come since
+                self.queue.watch(ticket, later)
+                continue
+            self.queue.remove(ticket)
+            error = self._hopeless(lane, ticket, now)
+            self._count_drop(error)
+            bound.append((ticket, error))
+
+    def _lay_lanes_anew(self, bound: list[Binding]) -> None:
+        """Nodes of another kind came or went: everybody's choice of nodes must be looked up again."""
+        self._version = self.fleet.version
+        for ticket in self.queue.drain():
+            try:
+                lane = self._lane(ticket)
+                self.queue.push(ticket, lane, self._hopeless_at(lane, ticket))
+            except WireError as error:
+                self._count_drop(error)
+                bound.append((ticket, error))
+
+    def _drain_time(self, lane: Lane) -> float:
+        """Seconds until what is before a newcomer of this kind will be done."""
+        tally = self.queue.heavy if lane.heavy else self.queue.light
+        groups = self._allowed(lane)
+        power = sum(peers.power for peers in groups)
+        return (tally.work_ms + sum(peers.left_ms for peers in groups)) / power if power > 1e-9 else inf
+
+    def _retry_after(self, seconds: float) -> dict[str, str]:
+        """Whole seconds, at least one; spread by chance so that the refused do not return together."""
+        spread = seconds * (1.0 + 0.5 * self._rng.random())
+        return {"Retry-After": str(max(1, ceil(min(spread, RETRY_MAX))))}
+
+    def _count_drop(self, error: WireError) -> None:
+        self.dropped[error.code] = self.dropped.get(error.code, 0) + 1
+
+    # ---- numbers for page and metrics ------------------------------------------------------------------------------
+
+    def depth(self, heavy: bool) -> int:
+        """How many of one size class wait."""
+        return (self.queue.heavy if heavy else self.queue.light).count
+
+    def queued_bytes(self) -> int:
+        """Bodies of all that wait."""
+        return self.queue.bytes
+
+    def queued_ms(self, heavy: bool) -> float:
+        """Predicted cost of all that wait of one size class."""
+        return (self.queue.heavy if heavy else self.queue.light).work_ms
+
+    def oldest_wait(self, heavy: bool, now: float) -> float:
+        """Seconds the longest waiting one of a size class has waited; 0 when nobody does."""
+        arrival = self.queue.oldest(heavy)
+        return 0.0 if arrival is None else max(0.0, now - arrival)
+
+    def heavy_on_light(self) -> int:
+        """Light nodes' slots held by heavy work now."""
+        return self._placement.heavy_on_light
