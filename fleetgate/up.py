@@ -19,7 +19,7 @@ from rich.markup import escape
 from fleetgate.supervisor import Child, ChildFailed, free_port, in_use, keep_alive, set_of_cores
 from repository import manifest, packaged
 
-SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "chelsea.jpg"
+SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "cat.jpg"
 HOST = "127.0.0.1"
 LIGHT_PIXELS, HEAVY_PIXELS = 50_000_000, 200_000_000
 DRAIN_SECONDS = 40.0

@@ -21,7 +21,7 @@ from PIL import Image
 from tests.fakes.fleet import ENVIRONMENT, ROOT, SAMPLES, Up
 from tests.fakes.load import Load
 
-CAT = (SAMPLES / "chelsea.jpg").read_bytes()
+CAT = (SAMPLES / "cat.jpg").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def fleet() -> Iterator[Up]:
 
 def photo(megapixels: float) -> bytes:
     """The shipped cat, blown up to so many megapixels."""
-    with Image.open(SAMPLES / "chelsea.jpg") as cat:
+    with Image.open(SAMPLES / "cat.jpg") as cat:
         scale = (megapixels * 1e6 / (cat.width * cat.height)) ** 0.5
         big = cat.resize((round(cat.width * scale), round(cat.height * scale)), Image.Resampling.BICUBIC)
     out = BytesIO()
