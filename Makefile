@@ -6,7 +6,7 @@ RUN    := $(VENV)/.run-ready
 DEV    := $(VENV)/.dev-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format docs lock loadtest clean
+.PHONY: help setup up test check format docs lock loadtest bench-proxy clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ lock: $(DEV) ## pin every dependency anew, with hashes
 
 loadtest: $(DEV) ## locust against a fleet of its own
 	@$(BIN)/python -m loadtest.run $(ARGS)
+
+bench-proxy: $(DEV) ## CPU per proxied request, beside Envoy, HAProxy, nginx, Traefik; needs wrk
+	@$(BIN)/python -m loadtest.proxy $(ARGS)
 
 clean: ## remove what was made: environment, artefacts, logs
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,7 @@ class Rows:
         for row in self.rows:
             times = (f"{value:.0f}" for value in (row.p50, row.p95, row.p99))
             table.add_row(row.size_class, str(row.requests), str(row.failures), f"{row.per_second:.1f}", *times)
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else 120)
         console.print(table)
         for line in missed:
             console.print(f"[red]missed:[/red] {line}")

@@ -1,0 +1,1 @@
+"""What one proxied request costs: fleetgate beside Envoy, HAProxy, nginx and Traefik, in one run."""
