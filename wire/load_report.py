@@ -124,14 +124,21 @@ def decode_value(value: str) -> LoadReport | None:
 
 def _read(form: str, text: str) -> LoadReport | None:
     if form == "JSON":
-        for camel, snake in _CAMEL_CASE:
-            text = text.replace(camel, snake)
-        return _sound(_DECODER.decode(text))
+        report = _DECODER.decode(text)
+        if report.application_utilization is None or not report.named_metrics:
+            report = _DECODER.decode(_snake_case(text))
+        return _sound(report)
     if form == "TEXT":
         return _sound(msgspec.convert(orca.read_text(text), LoadReport))
     if form == "BIN":
         return _sound(msgspec.convert(orca.read_binary(text), LoadReport))
     return None
+
+
+def _snake_case(text: str) -> str:
+    for camel, snake in _CAMEL_CASE:
+        text = text.replace(camel, snake)
+    return text
 
 
 def _sound(report: LoadReport) -> LoadReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from math import isnan
+from math import inf, isnan
 
 import msgspec
 
@@ -59,10 +59,9 @@ def classification(name: str, rows: Sequence[Sequence[float]], classes: int, lab
 
 
 def _best(row: Sequence[float], count: int, labels: Sequence[str]) -> list[bytes]:
-    def value(index: int) -> float:
-        return float("-inf") if isnan(row[index]) else row[index]
-
-    indices = heapq.nlargest(count, range(len(row)), key=value)
+    # No number compares with NaN: it must not come between those that do.
+    worth = [-inf if isnan(value) else value for value in row] if isnan(sum(row)) else row
+    indices = heapq.nlargest(count, range(len(row)), key=worth.__getitem__)
     named = (f"{row[i]:f}:{i}:{labels[i]}" if i < len(labels) else f"{row[i]:f}:{i}" for i in indices)
     return [text.encode() for text in named]
 

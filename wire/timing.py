@@ -31,9 +31,13 @@ def decode(value: str) -> dict[str, float]:
         name, _, parameters = entry.partition(";")
         name = name.strip()
         ms = _duration(parameters)
-        if 0 <= ms < inf and _TOKEN.fullmatch(name):
+        if 0 <= ms < inf and _is_token(name):
             durations.setdefault(name, ms)
     return durations
+
+
+def _is_token(name: str) -> bool:
+    return (name.isascii() and name.isidentifier()) or _TOKEN.fullmatch(name) is not None
 
 
 def _duration(parameters: str) -> float:
