@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -44,6 +44,8 @@ class Option(msgspec.Struct, frozen=True):
         """The type in a word."""
         if self.is_list:
             return "list"
+        if get_origin(self.type) is Literal:
+            return " or ".join(get_args(self.type))
         if get_origin(self.type) in {Union, types.UnionType}:
             return " or ".join(a.__name__ for a in get_args(self.type) if a is not type(None))
         return str(getattr(self.type, "__name__", self.type))
