@@ -51,14 +51,19 @@ class Watcher(Protocol):
     """How the gateway learns who is in the fleet."""
 
     def snapshots(self) -> AsyncIterator[Snapshot]:
-        """Whole snapshots, the first as soon as the registry answered, then one per change.
+        """Whole snapshots, the first as soon as the registry answered or failed to, then one per change.
 
-        Never ends and never raises for a registry's failure: the last good set is repeated, marked stale.
+        Ends only by close() and never raises for a registry's failure: the last good set is repeated, marked
+        stale; before there is one, an empty set marked stale.
         """
         ...
 
+    def age(self) -> float:
+        """Seconds since the registry last gave an answer to be believed; inf before the first."""
+        ...
+
     async def close(self) -> None:
-        """Release connections."""
+        """End the snapshots and release connections."""
         ...
 
 
@@ -66,11 +71,15 @@ class Registrar(Protocol):
     """How a node makes itself known."""
 
     async def announce(self, instance: Instance) -> None:
-        """Register, and keep registered (again after the registry forgot) until withdrawn."""
+        """Register, and keep registered (again after the registry forgot) until withdrawn.
+
+        Returns after the first try, good or bad: a registry that is away fails no node. Announcing again with
+        other facts (same id) changes them without a gap. Raises ValueError for facts that cannot be true.
+        """
         ...
 
     async def withdraw(self) -> None:
-        """Ask for no new requests, at once visible to gateways; the node finishes what it has."""
+        """Ask for no new requests, visible to gateways at once; the node finishes what it has. Takes 2 s at most."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Consul as a registry: what a gateway watches, what a node announces."""
