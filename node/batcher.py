@@ -1,0 +1,95 @@
+"""The node's work as a whole: rows wait, are decoded, wait, are run.
+
+Everything here happens on the event loop; only the decoding and the runs themselves are on threads. No await lies
+between a decision and its bookkeeping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from node.config import Batch
+from node.costs import Costs
+from node.decoding import Decoding
+from node.engine import Engine
+from node.jobs import Jobs, too_late
+from node.queue import key
+from node.room import Room
+from node.running import Running
+from node.work import Arrays, Job, Row, Stage
+from node.workers import Workers
+
+
+class Watches(Protocol):
+    """Who is told what was done: metrics."""
+
+    def decoded(self, row: Row, ms: float) -> None:
+        """One image became a row."""
+        ...
+
+    def ran(self, engine: Engine, rows: int, ms: float) -> None:
+        """One batch went well."""
+        ...
+
+
+class Batcher:
+    """All rows of the node, of all its models."""
+
+    def __init__(
+        self,
+        *,
+        decode: Callable[[Row], Arrays],
+        decoders: Workers,
+        runners: Workers,
+        room: Room,
+        costs: Costs,
+        options: Batch,
+        hang_seconds: float,
+        watch: Watches,
+    ) -> None:
+        self.room = room
+        self.costs = costs
+        self._aging = options.aging
+        self._jobs = Jobs(room)
+        self._running = Running(self._jobs, runners, costs, options, hang_seconds, watch.ran)
+        self._decoding = Decoding(self._jobs, decoders, costs, decode, self._running.push, watch.decoded)
+
+    async def run(self, job: Job) -> list[Arrays]:
+        """The outputs of every row of `job`. Raises a row of the error table; cancelling takes the job out."""
+        future = self._jobs.add(job)
+        try:
+            for row in job.rows:
+                self._enter(row)
+            self._pump()
+            async with asyncio.timeout_at(job.deadline):
+                await future
+        except TimeoutError:
+            raise too_late(job) from None
+        finally:
+            self._jobs.remove(job)
+            self._pump()
+        return [row.outputs for row in job.rows if row.outputs is not None]
+
+    @property
+    def waiting(self) -> int:
+        """Rows that no thread works on."""
+        return self._jobs.stages[Stage.WAITING] + self._jobs.stages[Stage.READY]
+
+    @property
+    def running(self) -> int:
+        """Rows that a thread works on."""
+        return self._jobs.stages[Stage.DECODING] + self._jobs.stages[Stage.RUNNING]
+
+    def _enter(self, row: Row) -> None:
+        row.key = key(row.job.arrival, row.predicted_ms, self._aging)
+        if row.inputs is None:
+            self._decoding.push(row)
+        else:
+            self._running.push(row, row.inputs)
+
+    def _pump(self) -> None:
+        """Give every idle thread its next work."""
+        self._decoding.start(self._pump)
+        self._running.start(self._pump)

@@ -1,0 +1,188 @@
+"""One model version on this node: its warm session, whether it is sound, and how it is rebuilt when it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Protocol
+
+import numpy as np
+
+from node.tensors import dtype_of
+from node.work import Array, Arrays, Bucket
+from node.workers import Workers
+from repository.manifest import Manifest, Preprocessing, TensorSpec, read_labels
+from wire.errors import ModelFailed
+
+log = logging.getLogger(__name__)
+
+_LONGEST_PAUSE = 30.0
+
+
+class Runs(Protocol):
+    """A warm session, as node/session.py has it."""
+
+    @property
+    def buckets(self) -> Sequence[int]:
+        """Batch sizes that it is warm for; empty: the graph has no batch."""
+        ...
+
+    def run(self, inputs: Mapping[str, Array]) -> Arrays:
+        """Blocking and thread-safe. Raises BadRequest or ModelFailed."""
+        ...
+
+    def probe(self) -> None:
+        """Run one harmless row. Raises when not even that goes."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+Open = Callable[[Path], Runs]
+
+
+class State(StrEnum):
+    """Of an engine."""
+
+    LOADING = "loading"
+    READY = "ready"
+    SICK = "sick"
+    CLOSED = "closed"
+
+
+class Engine:
+    """A session and the loop that keeps it sound. Used from the event loop, except `run` and `probe`."""
+
+    def __init__(self, artefact: Path, manifest: Manifest, open_session: Open, loader: Workers, pause: float) -> None:
+        self.artefact = artefact
+        self.manifest = manifest
+        self.labels = read_labels(artefact, manifest)
+        self.state = State.LOADING
+        self.why = "the model is being loaded"
+        self.since = monotonic()
+        self.buckets: Sequence[int] = ()
+        self.run_ms: dict[int, float] = {}  # by batch size, measured once warm
+        self._open_session = open_session
+        self._loader = loader
+        self._pause = pause
+        self._session: Runs | None = None
+        self._sick = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.title} {self.state}>"
+
+    @property
+    def title(self) -> str:
+        """name@version."""
+        return f"{self.manifest.name}@{self.manifest.version}"
+
+    @property
+    def batched(self) -> bool:
+        """Whether rows are joined along a first axis; else every run is one row as it is."""
+        return bool(self.manifest.batch_buckets)
+
+    def bucket(self, shapes: Mapping[str, tuple[int, ...]]) -> Bucket:
+        """Which rows can be batched: those of equal `shapes`, by input name."""
+        return self, tuple(shapes[spec.name] for spec in self.manifest.inputs)
+
+    @property
+    def usual_bucket(self) -> Bucket | None:
+        """That of the shape that is served, when there is one."""
+        example = _example(self.manifest, 1)
+        return self.bucket({name: array.shape[1:] for name, array in example.items()}) if example else None
+
+    async def open(self) -> None:
+        """Load and warm the session. Raises what loading raised; the engine is then still loading."""
+        session, self.run_ms = await self._loader.call(self._open_and_measure)
+        self._session, self.buckets = session, session.buckets
+        self._sick.clear()
+        self._become(State.READY, "")
+
+    async def keep(self) -> None:
+        """Rebuild the session whenever it falls sick. Runs until cancelled."""
+        while True:
+            await self._sick.wait()
+            pause = self._pause
+            while self.state is not State.READY:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                try:
+                    await self.open()
+                except Exception as error:
+                    # Whatever it is, the next try may go well, and until then the node says that it is unhealthy.
+                    log.exception("session cannot be rebuilt", extra={"model": self.title})
+                    self.why = f"the session could not be rebuilt: {error}"
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """One batch. Blocking. Raises what the session raises."""
+        return self._present().run(inputs)
+
+    def probe(self) -> None:
+        """Run one harmless row: what fails now fails for everybody. Blocking."""
+        self._present().probe()
+
+    def fell_sick(self, why: str) -> None:
+        """The session hangs or fails on everything: leave it and build another."""
+        if self.state is not State.READY:
+            return
+        log.error("session is sick", extra={"model": self.title, "why": why})
+        self._become(State.SICK, why)
+        self._session = None  # not closed: whatever hangs in it would hang its closing
+        self._sick.set()
+
+    async def close(self) -> None:
+        """Release the session."""
+        session, self._session = self._session, None
+        self._become(State.CLOSED, "the node is leaving")
+        if session is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await self._loader.call(session.close)
+
+    def _become(self, state: State, why: str) -> None:
+        self.state, self.why, self.since = state, why, monotonic()
+
+    def _present(self) -> Runs:
+        if self._session is None:
+            raise ModelFailed(f"{self.title} has no session")
+        return self._session
+
+    def _open_and_measure(self) -> tuple[Runs, dict[int, float]]:
+        session = self._open_session(self.artefact)
+        examples = {size: _example(self.manifest, size) for size in session.buckets}
+        return session, {size: _best_of(session, inputs) for size, inputs in examples.items() if inputs}
+
+
+def _example(manifest: Manifest, rows: int) -> Arrays:
+    """Zeros in the shape that will be served; nothing when that is open, or when they are no numbers."""
+    arrays: dict[str, Array] = {}
+    for spec in manifest.inputs:
+        sides = [side for side in _served(spec, manifest.preprocessing) if side is not None]
+        if len(sides) != len(spec.shape) - 1 or spec.dtype == "string":
+            return {}
+        arrays[spec.name] = np.zeros((rows, *sides), dtype_of(spec))
+    return arrays
+
+
+def _served(spec: TensorSpec, steps: Preprocessing | None) -> tuple[int | None, ...]:
+    """The shape of one row."""
+    if steps is None or steps.input != spec.name:
+        return spec.shape[1:]
+    return (steps.height, steps.width, 3) if steps.layout == "NHWC" else (3, steps.height, steps.width)
+
+
+def _best_of(session: Runs, inputs: Arrays) -> float:
+    """Milliseconds of a warm batch: the best of three, so that a neighbour's noise does not count."""
+    times = []
+    for _ in range(3):
+        start = perf_counter()
+        session.run(inputs)
+        times.append((perf_counter() - start) * 1000)
+    return min(times)

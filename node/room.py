@@ -1,0 +1,54 @@
+"""Bytes that may be held at once. Pure."""
+
+from __future__ import annotations
+
+# Small pictures have a share of their own, so that none of them waits for a big one to leave.
+SMALL_SHARE = 1 / 16
+
+
+class Room:
+    """A limit on bytes held, in two lanes: small takes have a sixteenth to themselves, big ones share the rest.
+
+    Whoever waits for a lane waits for its turn there, so a big one is not starved by smaller ones that would fit.
+    """
+
+    __slots__ = ("big", "held_big", "held_small", "small", "small_bytes")
+
+    def __init__(self, limit: int) -> None:
+        self.small = int(limit * SMALL_SHARE)
+        self.big = limit - self.small
+        self.small_bytes = self.small // 2  # up to here a take counts as small
+        self.held_small = self.held_big = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes held now."""
+        return self.held_small + self.held_big
+
+    def is_small(self, size: int) -> bool:
+        """Which lane a take of `size` uses."""
+        return size <= self.small_bytes
+
+    def ever_fits(self, size: int) -> bool:
+        """Whether `size` could be taken if nothing else were held."""
+        return size <= self.big
+
+    def take(self, size: int) -> bool:
+        """Hold `size` more bytes, if there is room."""
+        if self.is_small(size):
+            if self.held_small + size > self.small:
+                return False
+            self.held_small += size
+            return True
+        if self.held_big + size > self.big:
+            return False
+        self.held_big += size
+        return True
+
+    def give(self, size: int) -> None:
+        """Give back what one `take(size)` took."""
+        if self.is_small(size):
+            self.held_small -= size
+        else:
+            self.held_big -= size
+        assert self.held_small >= 0 <= self.held_big

@@ -1,0 +1,42 @@
+"""Counts that the configuration leaves to the machine or the pool, filled in once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from node.config import NodeConfig
+
+_LIGHT_PIXELS, _HEAVY_PIXELS = 50_000_000, 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """See NodeConfig for each."""
+
+    threads: int
+    runners: int
+    decoders: int
+    slots: int
+    max_pixels: int
+
+
+def sizes(config: NodeConfig) -> Sizes:
+    """The configuration's zeros filled in."""
+    threads = config.session.threads or usable_cores()
+    runners = config.session.runners or threads
+    pixels = _HEAVY_PIXELS if config.pool == "heavy" else _LIGHT_PIXELS
+    return Sizes(
+        threads=threads,
+        runners=runners,
+        decoders=config.images.decoders or max(2, threads),
+        slots=config.limits.slots or 2 * runners,
+        max_pixels=config.limits.max_pixels or pixels,
+    )
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
