@@ -1,0 +1,243 @@
+"""A node from its start to its end: listen, load, warm, announce, serve; withdraw, finish, leave.
+
+The one place that names concrete parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+
+from discovery.instance import Instance, Registrar
+from discovery.registry import announced_host, open_registrar
+from node import lag, models
+from node.api import Api
+from node.batcher import Batcher
+from node.config import NodeConfig
+from node.connection import Connections, UnfitAiohttp, check_aiohttp
+from node.costs import Costs
+from node.engine import Engine, Open, Runs
+from node.images import Reader, guard_pillow
+from node.intake import Intake
+from node.load import Load
+from node.metrics import Metrics
+from node.room import Room
+from node.session import Session
+from node.sizes import Sizes, sizes
+from node.workers import Workers
+from repository.manifest import ArtefactError, read
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 5.0
+_LOOK_SECONDS = 0.02  # while leaving: whether all is finished
+
+
+class CannotStart(Exception):
+    """Why a node cannot start; one line for the operator."""
+
+
+async def run(config: NodeConfig, ready: Callable[[str], None] | None = None, open_session: Open | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. `ready` is told the address once the node is warm and announced."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        node = Node(config, open_session)
+        await node.start()
+    except (CannotStart, ArtefactError, UnfitAiohttp) as error:
+        log.error("cannot start: %s", error)
+        return 1
+    try:
+        if await _unless(stop, node.become_ready()):
+            if ready is not None:
+                ready(node.address)
+            await stop.wait()
+        log.info("leaving", extra={"in_progress": node.api.in_progress})
+        await node.leave()
+    except (CannotStart, ArtefactError) as error:
+        log.error("cannot start: %s", error)
+        return 1
+    finally:
+        await node.close()
+    return 0
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+    """Whether `work` was done before we were told to stop. Raises what it raises."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        await working
+        return True
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return False
+
+
+class Node:
+    """The parts of one node, joined."""
+
+    def __init__(self, config: NodeConfig, open_session: Open | None = None) -> None:
+        check_aiohttp()
+        self.config = config
+        self.sizes = sizes(config)
+        guard_pillow(self.sizes.max_pixels)
+        self.metrics = Metrics()
+        self._loader = Workers("loader", 1)
+        self._runners = Workers("runner", self.sizes.runners)
+        self._decoders = Workers("decoder", self.sizes.decoders)
+        self._inflaters = Workers("inflater", 1)
+        self._costs = Costs()
+        self.models = models.Models(self._engines(open_session or partial(_open, config, self.sizes)))
+        self.load = Load(self.sizes.slots, config.limits.waiting, time.monotonic())
+        reader = Reader(self.sizes.max_pixels, config.limits.jpeg_scans, config.images.jpeg_margin)
+        intake = Intake(reader, self._costs, config.limits.rows)
+        self.batcher = Batcher(
+            decode=intake.decode,
+            decoders=self._decoders,
+            runners=self._runners,
+            room=Room(config.limits.max_decoded_bytes),
+            costs=self._costs,
+            options=config.batch,
+            hang_seconds=config.session.hang_seconds,
+            watch=self.metrics,
+        )
+        self.api = Api(
+            models=self.models,
+            intake=intake,
+            batcher=self.batcher,
+            load=self.load,
+            metrics=self.metrics,
+            limits=config.limits,
+            runners=self.sizes.runners,
+            inflaters=self._inflaters,
+        )
+        self._gauges()
+        self._connections = Connections(self.api.handle, config.limits)
+        self._listener: asyncio.Server | None = None
+        self._registrar: Registrar | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def address(self) -> str:
+        """host:port that it listens on."""
+        assert self._listener is not None
+        host, port = self._listener.sockets[0].getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def start(self) -> None:
+        """Listen: alive at once, ready later. Raises CannotStart."""
+        listen = self.config.listen
+        try:
+            self._registrar = open_registrar(self.config.registry)
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._connections, listen.host, listen.port, backlog=listen.backlog
+            )
+        except ValueError as error:
+            raise CannotStart(str(error)) from None
+        except OSError as error:
+            raise CannotStart(f"cannot listen on {listen.host}:{listen.port}: {error.strerror or error}") from None
+        self._tasks.append(asyncio.create_task(lag.watch(self.metrics.lag), name="lag"))
+
+    async def become_ready(self) -> None:
+        """Load and warm every model, then announce. Raises ArtefactError or CannotStart."""
+        for engine in self.models.engines:
+            await engine.open()
+            if bucket := engine.usual_bucket:
+                self._costs.expect_run(bucket, engine.run_ms)
+            self._tasks.append(asyncio.create_task(engine.keep(), name=f"keep {engine.title}"))
+            log.info("model is warm", extra={"model": engine.title, "run_ms": engine.run_ms})
+        assert self._registrar is not None
+        try:
+            await self._registrar.announce(self._instance())
+        except (ValueError, OSError) as error:
+            raise CannotStart(f"cannot announce: {error}") from None
+
+    async def leave(self) -> None:
+        """Tell gateways, serve on for a while, then take nothing new and finish what has begun to come."""
+        drain, leaving = self.config.drain, self.api.leaving
+        leaving.announced = time.monotonic()
+        if self._registrar is not None:
+            await self._registrar.withdraw()
+        await asyncio.sleep(drain.grace_seconds)
+        leaving.refusing = time.monotonic()
+        if self._listener is not None:
+            self._listener.close()
+        end = leaving.announced + drain.seconds
+        # Heads half received and messages of aiohttp's queue tell nobody when they are done: we look.
+        while (self.api.in_progress or self._connections.half_heads) and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        if self.api.in_progress:
+            log.warning("unfinished requests are given up", extra={"requests": self.api.in_progress})
+
+    async def close(self) -> None:
+        """Out of the registry, connections closed, sessions released."""
+        if self._listener is not None:
+            self._listener.close()
+        if self._registrar is not None:
+            await self._registrar.close()
+        await self._connections.shutdown(_CLOSE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for engine in self.models.engines:
+            await engine.close()
+        for workers in (self._loader, self._runners, self._decoders, self._inflaters):
+            workers.close()
+
+    def _engines(self, open_session: Open) -> list[Engine]:
+        pause = self.config.session.rebuild_seconds
+        return [
+            Engine(place, read(place), open_session, self._loader, pause)
+            for place in models.artefacts(self.config.models)
+        ]
+
+    def _instance(self) -> Instance:
+        assert self._listener is not None
+        announce, registry = self.config.announce, self.config.registry
+        host = announce.host or announced_host(self.config.listen.host, registry)
+        port = announce.port or self._listener.sockets[0].getsockname()[1]
+        return Instance(
+            id=f"{registry.service}-{host}-{port}",
+            host=host,
+            port=port,
+            pool=self.config.pool,
+            models=tuple(engine.title for engine in self.models.engines),
+            capacity=self.sizes.slots,
+            max_pixels=self.sizes.max_pixels,
+            device=announce.device,
+            speed=announce.speed,
+        )
+
+    def _gauges(self) -> None:
+        gauge, batcher = self.metrics.gauge, self.batcher
+        gauge("inference_requests_running", "Requests in a slot.", lambda: min(self.load.admitted, self.load.slots))
+        gauge("inference_requests_waiting", "Requests behind the slots.", lambda: self.load.queued)
+        gauge("inference_rows_running", "Images or tensor rows in hand.", lambda: batcher.running)
+        gauge("inference_rows_waiting", "Images or tensor rows waiting.", lambda: batcher.waiting)
+        gauge("inference_work_seconds", "Predicted work not yet done.", lambda: self.load.work_ms / 1000)
+        gauge("inference_decoded_bytes", "Bytes held by images being decoded.", lambda: batcher.room.held)
+        gauge(
+            "inference_models_ready",
+            "Models that can serve.",
+            lambda: len(self.models.engines) - len(self.models.unready),
+        )
+
+
+def _open(config: NodeConfig, counts: Sizes, artefact: Path) -> Runs:
+    return Session.load(
+        artefact,
+        counts.threads,
+        counts.runners,
+        max_rows=config.batch.max_rows,
+        progress=log.info,
+    )

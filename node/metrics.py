@@ -1,0 +1,83 @@
+"""Every name that /metrics has, once. Names and labels follow docs/metrics; a model's label goes with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from node.engine import Engine
+from node.work import Row
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+# OpenTelemetry's buckets for HTTP, and what an oversized image may take.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10, 30)
+_LAG_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+_ROWS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """One node's numbers, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._duration = Histogram(
+            "inference_request_duration_seconds",
+            "Time of a request by phase.",
+            ("model", "phase"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._answers = Counter(
+            "inference_requests", "Answers to inference calls.", ("route", "code"), registry=self.registry
+        )
+        self._rows = Histogram(
+            "inference_batch_rows", "Rows of a batch.", ("model",), buckets=_ROWS, registry=self.registry
+        )
+        self._pixels = Counter(
+            "inference_decoded_pixels", "Pixels of decoded images.", ("format",), registry=self.registry
+        )
+        self._lag = Histogram(
+            "event_loop_lag_seconds", "How late the event loop is.", buckets=_LAG_SECONDS, registry=self.registry
+        )
+        self._phases: dict[tuple[str, str], Histogram] = {}
+        self._batches: dict[str, Histogram] = {}
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A number that is read when somebody looks."""
+        Gauge(name, text, registry=self.registry).set_function(read)
+
+    def decoded(self, row: Row, ms: float) -> None:
+        """One image became a row."""
+        assert row.header is not None
+        self._pixels.labels(row.header.format).inc(row.header.pixels)
+        self.phase(row.job.engine, "preprocess", ms)
+
+    def ran(self, engine: Engine, rows: int, ms: float) -> None:
+        """One batch went well."""
+        batch = self._batches.get(engine.title)
+        if batch is None:
+            batch = self._batches[engine.title] = self._rows.labels(engine.title)
+        batch.observe(rows)
+        self.phase(engine, "infer", ms)
+
+    def phase(self, engine: Engine, phase: str, ms: float) -> None:
+        """Time spent: queue, preprocess, infer or postprocess."""
+        key = engine.title, phase
+        histogram = self._phases.get(key)
+        if histogram is None:
+            histogram = self._phases[key] = self._duration.labels(*key)
+        histogram.observe(ms / 1000)
+
+    def answered(self, route: str, status: int) -> None:
+        """One inference call ended."""
+        self._answers.labels(route, str(status)).inc()
+
+    def lag(self, seconds: float) -> None:
+        """One look at the event loop."""
+        self._lag.observe(seconds)
+
+    def page(self) -> bytes:
+        """/metrics."""
+        return generate_latest(self.registry)
