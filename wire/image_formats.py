@@ -15,6 +15,7 @@ Data = bytes | bytearray | memoryview
 
 # Real files have a few dozen; one made of tiny parts must not cost us the time to walk it.
 MAX_JPEG_SEGMENTS = 4096
+MAX_GIF_BLOCKS = 4096
 MAX_TIFF_ENTRIES = 512
 
 _BIG_16 = Struct(">HH")
@@ -114,17 +115,50 @@ class PngWalk:
 
 
 class GifWalk:
-    """The logical screen descriptor (GIF89a, section 18)."""
+    """The logical screen, and the first frame (GIF89a, sections 18 and 20), which may reach beyond it.
 
-    __slots__ = ()
+    Pillow takes the larger of both: a screen of 32 x 32 with a frame of 65,535 x 66,601 is a known bomb.
+    """
+
+    __slots__ = ("_in_extension", "_left", "_screen")
     format = "gif"
+    _EXTENSION, _FRAME, _TRAILER = 0x21, 0x2C, 0x3B
+
+    def __init__(self) -> None:
+        self._in_extension = False
+        self._left = MAX_GIF_BLOCKS
+        self._screen: tuple[int, int] | None = None
 
     def step(self, data: Data, at: int) -> ImageHeader | int:
         """See Walk."""
-        if len(data) < 10:
-            return at
-        width, height = _LITTLE_16.unpack_from(data, 6)
-        return ImageHeader("gif", width, height)
+        if self._screen is None:
+            if len(data) < 13:
+                return at
+            self._screen = _LITTLE_16.unpack_from(data, 6)
+            colours = 3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0
+            at = 13 + colours
+        while at < len(data):
+            if not self._in_extension and data[at] == self._FRAME:
+                return self._header(self._screen, data, at) if at + 9 <= len(data) else at
+            at = self._next(data, at)
+            self._left -= 1
+            if not self._left:
+                raise Unknown("GIF without a frame among its first blocks")
+        return at
+
+    def _next(self, data: Data, at: int) -> int:
+        if self._in_extension:  # at the length of a sub-block; 0 ends them
+            self._in_extension = data[at] > 0
+            return at + 1 + data[at]
+        if data[at] == self._TRAILER:
+            raise Unknown("GIF without a frame")
+        self._in_extension = data[at] == self._EXTENSION
+        return at + 2 if self._in_extension else at + 1
+
+    def _header(self, screen: tuple[int, int], data: Data, at: int) -> ImageHeader:
+        left, top = _LITTLE_16.unpack_from(data, at + 1)
+        width, height = _LITTLE_16.unpack_from(data, at + 5)
+        return ImageHeader("gif", max(screen[0], left + width), max(screen[1], top + height))
 
 
 class WebpWalk:

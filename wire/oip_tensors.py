@@ -129,7 +129,7 @@ def from_json(name: str, shape: Sequence[int], datatype: str, data: bytes | memo
     _check_cost(name, datatype, count, text)
     opening = _OPENING.match(text)
     depth = opening[1].count(b"[") if opening else 0
-    if depth not in (1, len(sides)):
+    if depth not in (1, len(sides) or 1):
         raise BadRequest(f"input {name!r}: data is a flat list, or nested as the shape says")
     try:
         values = _decoder(_leaf(datatype), depth).decode(text)

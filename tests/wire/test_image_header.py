@@ -65,6 +65,17 @@ def test_headers_that_pillow_does_not_write_are_read() -> None:
         assert read_header(big_tiff(70_000, 80_000, order)) == ImageHeader("tiff", 70_000, 80_000)
 
 
+def gif(screen: tuple[int, int], frame: tuple[int, int, int, int], extension: bytes = b"") -> bytes:
+    head = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + bytes(6)
+    return head + extension + b"," + struct.pack("<HHHHB", *frame, 0) + bytes(20)
+
+
+def test_a_gif_is_as_large_as_its_first_frame_reaches() -> None:
+    comment = b"!\xfe" + (b"\xff" + b"," * 255) * 3 + b"\0"
+    assert read_header(gif((32, 32), (0, 1066, 65_535, 65_535), comment)) == ImageHeader("gif", 65_535, 66_601)
+    assert read_header(gif((320, 200), (10, 10, 5, 5))) == ImageHeader("gif", 320, 200)
+
+
 def test_absurd_sizes_are_reported_not_judged() -> None:
     png = picture("PNG")
     huge = png[:16] + struct.pack(">II", 2**31 - 1, 0) + png[24:]
@@ -101,6 +112,8 @@ BROKEN = {
     "WebP with an unknown chunk": b"RIFF\x24\x08\0\0WEBPXXXX" + bytes(40),
     "lossy WebP without its start code": b"RIFF\x24\x08\0\0WEBPVP8 " + bytes(40),
     "lossless WebP without its signature": b"RIFF\x24\x08\0\0WEBPVP8L" + bytes(40),
+    "GIF without a frame": picture("GIF")[:13] + bytes(768) + b";" + bytes(20),
+    "GIF made of comments": b"GIF89a" + bytes(7) + b"!\xfe\0" * 3000 + bytes(20),
     "BMP with negative width": bmp_info(-5, 6),
 }
 

@@ -146,6 +146,7 @@ MALFORMED = {
     "rows the other way round": document(one("INT8", [2, 3], [[1, 2], [3, 4], [5, 6]])),
     "nested beyond the shape": document(one("INT8", [1, 1], [[[1]]])),
     "a number alone": document(one("INT8", [1], 1)),
+    "a number alone for a scalar": document(one("FP32", [], 1)),
     "null": document(one("INT8", [1], None)),
     "text for a number": document(one("INT8", [1], ["1"])),
     "a number for text": document(one("BYTES", [1], [1])),

@@ -360,7 +360,9 @@ def test_any_bytes_give_an_opinion(
 ) -> None:
     sent = Sent(call, b"".join(pieces), content_type, head, coding)
     sniffed = sent.sniff(cuts)
-    assert sniffed == sent.sniff()
+    # zlib gives nothing of a piece in which it finds a fault, so there the cuts do matter.
+    if "coding" not in sent.sniff().why:
+        assert sniffed == sent.sniff()
     assert isinstance(sniffed, Sniffed)
     assert bool(sniffed.why) == (sniffed.header is None)
     assert sniffed.elements >= 0
