@@ -1,0 +1,150 @@
+"""One attempt on one node: the request goes out, the answer or a wire error comes back. Nothing foreign leaves here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from typing import Protocol
+
+from discovery.instance import Instance
+from discovery.networks import Networks
+from gateway.node_answer import REFUSAL, Answer, Refused, load_report, timing
+from gateway.node_connection import ClosedUnanswered, Connection, Received
+from gateway.node_head import Outgoing, OutgoingBody, request_head
+from gateway.node_pool import Pool, PoolOptions
+from wire.errors import BadRequest, ClientGone, NodeBusy, NodeUnreachable, WireError
+
+
+class Target(Protocol):
+    """Where an attempt goes; a Backend is one."""
+
+    @property
+    def instance(self) -> Instance:
+        """Its address."""
+        ...
+
+
+class NodeClient:
+    """Sends requests to nodes over pooled connections. One per event loop; `close` it at the end."""
+
+    def __init__(
+        self,
+        connect_seconds: float,
+        answer_buffer_bytes: int,
+        networks: Networks | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        idle_seconds: float = 20.0,
+    ) -> None:
+        """`networks`: where nodes may live, None allows all. With `ssl_context` every node is spoken to by TLS."""
+        self._connect_seconds = connect_seconds
+        self.pool = Pool(
+            PoolOptions(
+                answer_buffer_bytes=answer_buffer_bytes,
+                idle_seconds=idle_seconds,
+                networks=networks,
+                ssl_context=ssl_context,
+            )
+        )
+
+    async def attempt(self, backend: Target, request: Outgoing, budget_ms: float) -> Answer:
+        """The node's answer, or its beginning, within `budget_ms` from now.
+
+        Raises NodeUnreachable (no connection, or it ended before any answer), NodeBusy (refused before reading; as
+        `Refused` it holds the node's load report), NodeGarbage, DeadlineMissed, and whatever reading the body raises.
+        When cancelled, the node sees its connection close.
+        """
+        loop = asyncio.get_running_loop()
+        instance, begun = backend.instance, loop.time()
+        deadline = begun + budget_ms / 1000
+        # A body that can be sent once only must not meet a connection that was closed while it was idle.
+        if request.body.complete and request.body.replayable:
+            connection = self.pool.take(instance)
+            if connection is not None:
+                with contextlib.suppress(ClosedUnanswered):
+                    return await _exchange(loop, connection, instance, request, deadline)
+        dialled = time.perf_counter()  # the loop's own clock may tick in milliseconds
+        connection = await self.pool.connect(instance, min(self._connect_seconds, deadline - loop.time()))
+        connect_ms = (time.perf_counter() - dialled) * 1000
+        answer = await _exchange(loop, connection, instance, request, deadline)
+        answer.connect_ms, answer.reused = connect_ms, False
+        return answer
+
+    async def close(self) -> None:
+        """Close all connections; whatever is under way ends with an error."""
+        await self.pool.close()
+
+
+async def _exchange(
+    loop: asyncio.AbstractEventLoop, connection: Connection, instance: Instance, request: Outgoing, deadline: float
+) -> Answer:
+    body = request.body
+    whole = body.complete and body.replayable
+    length = sum(map(len, body.buffered)) if whole else body.size
+    left = deadline - loop.time()
+    try:
+        if left <= 0:
+            raise NodeUnreachable("no time was left to ask the node")
+        head = request_head(request, instance.address, length, left * 1000)
+    except WireError:
+        connection.abort()
+        raise
+    ours = instance.protocol == "fleetgate"
+    waiter = connection.ask(head, body.buffered if whole else [], uploading=not whole, echo=ours)
+    timer = loop.call_later(left, connection.expire, waiter)
+    upload = None if whole else loop.create_task(_upload(connection, waiter, body, length))
+    try:
+        return _answer(await waiter)
+    except asyncio.CancelledError:
+        connection.give_up(waiter, ClientGone())
+        raise
+    finally:
+        timer.cancel()
+        if upload is not None:
+            upload.cancel()
+            await asyncio.wait([upload])
+
+
+async def _upload(
+    connection: Connection, waiter: asyncio.Future[Received], body: OutgoingBody, length: int | None
+) -> None:
+    """Send a body as it comes, no faster than the node takes it, until its end or an early answer."""
+    sent = 0
+    try:
+        async for piece in body:
+            if connection.answered:
+                return
+            if piece:
+                sent += len(piece)
+                connection.write([piece] if length is not None else [b"%x\r\n" % len(piece), piece, b"\r\n"])
+                await connection.drained()
+        if length is None:
+            connection.write([b"0\r\n\r\n"])
+        elif sent != length:
+            raise BadRequest("the body is not as long as its Content-Length")
+    except Exception as error:  # whatever it is, it is what the attempt ends with
+        connection.give_up(waiter, error)
+    else:
+        connection.uploading = False
+
+
+def _answer(received: Received) -> Answer:
+    """Its meaning. Raises NodeBusy when the node refused before reading."""
+    special = received.special
+    report = load_report(special)
+    if REFUSAL in special and received.status == NodeBusy.status:
+        if received.rest is not None:
+            received.rest.close()
+        refused = Refused("the node is busy")
+        refused.report = report
+        raise refused
+    return Answer(
+        status=received.status,
+        headers=received.headers,
+        body=received.body,
+        rest=received.rest,
+        length=received.length,
+        report=report,
+        timing=timing(special),
+    )
