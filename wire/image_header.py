@@ -20,7 +20,10 @@ from wire.image_formats import (
     WebpWalk,
 )
 
-__all__ = ["HeaderReader", "ImageHeader", "Unknown", "read_header", "starts_image"]
+__all__ = ["NO_IMAGE", "HeaderReader", "ImageHeader", "Unknown", "read_header", "starts_image"]
+
+# What Unknown says when not even the magic bytes are right; other sentences are about broken images.
+NO_IMAGE = "not the beginning of a JPEG, PNG, WebP, GIF, BMP or TIFF image"
 
 _MAGIC: tuple[tuple[bytes, Callable[[], Walk]], ...] = (
     (b"\xff\xd8\xff", JpegWalk),
@@ -102,4 +105,4 @@ def _walk_for(data: Data) -> Walk | None:
             return begin_walk()
     if any(magic.startswith(start) for magic, _ in _MAGIC):
         return None
-    raise Unknown("not the beginning of a JPEG, PNG, WebP, GIF, BMP or TIFF image")
+    raise Unknown(NO_IMAGE)

@@ -10,9 +10,8 @@ from msgspec import UNSET, UnsetType
 
 from wire import json_body
 from wire.errors import BadRequest
-from wire.oip_tensors import BYTES, Tensor, from_binary, from_json
+from wire.oip_tensors import BYTES, MAX_TENSORS, Tensor, from_binary, from_json
 
-MAX_TENSORS = 64
 LONGEST_NAME = 256
 
 

@@ -52,6 +52,7 @@ LETTER = {
 }
 
 MAX_RANK = 8
+MAX_TENSORS = 64  # in one request
 # A number in a Python list is 32 bytes: whoever sends more of them should send them binary.
 MAX_JSON_NUMBERS = 4_000_000
 MAX_STRINGS = 65_536

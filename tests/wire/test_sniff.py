@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from urllib3 import encode_multipart_formdata
 
 from tests.wire.pictures import FORMATS, bmp_info, jpeg_with_segments, picture, tiff_with_directory_last
-from wire.image_header import ImageHeader
+from wire.image_header import NO_IMAGE, ImageHeader
 from wire.paths import Call, Kind
 from wire.sniff import LOOK_BYTES, Sniffed, Sniffer
 
@@ -310,6 +310,24 @@ def test_a_bomb_is_not_unpacked_further_than_is_looked_at() -> None:
     sniffed = Sniffer(PLAIN, None, None, "gzip").feed(bomb)
     assert sniffed is not None
     assert "first" in sniffed.why
+
+
+def test_bodies_made_of_marks_are_given_up_soon() -> None:
+    tensor_spam = as_json({"inputs": [{"datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 4}}] * 65})
+    for sent in (
+        Sent(PLAIN, b'{"x":[' + b'"/9j/",' * 5000),
+        Sent(OIP, b'{"x":[' + b'"shape":[],' * 5000),
+        Sent(PLAIN, b"--b\r\n\r\n" * 5000, "multipart/form-data; boundary=b"),
+        Sent(OIP, tensor_spam, None, len(tensor_spam)),
+    ):
+        sniffer = Sniffer(sent.call, sent.content_type, sent.head, None)
+        assert sniffer.feed(sent.body) is not None
+
+
+def test_what_is_no_image_at_all_is_told_apart_from_a_broken_one() -> None:
+    assert NOT_FOUND["text"].sniff().why == NO_IMAGE
+    assert NOT_FOUND["a form with a file of text"].sniff().why == NO_IMAGE
+    assert Sent(PLAIN, b"\xff\xd8\xff\xd9" + bytes(9)).sniff().why != NO_IMAGE
 
 
 ALL = [*FOUND.values(), *NOT_FOUND.values()]

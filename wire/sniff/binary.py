@@ -7,7 +7,7 @@ from math import prod
 import msgspec
 
 from wire.image_header import HeaderReader, Unknown
-from wire.oip_tensors import BYTES, MAX_RANK, MAX_STRINGS
+from wire.oip_tensors import BYTES, MAX_RANK, MAX_STRINGS, MAX_TENSORS
 from wire.sniff.json_text import JsonImage
 from wire.sniff.result import TENSOR, Sniffed
 
@@ -72,6 +72,8 @@ class BinaryTensors:
             head = _DECODER.decode(text)
         except (ValueError, RecursionError):
             return self.end("the JSON head is not one of an inference")
+        if len(head.inputs) > MAX_TENSORS:
+            return self.end("more tensors than a request may have")
         self._timeout_us = max(head.parameters.timeout, 0) if head.parameters else 0
         at, strings_inside = 0, False
         for tensor in head.inputs:

@@ -46,6 +46,8 @@ _TFS_MARK = re.compile(
 )
 # A tensor of more numbers is what the call is about; below, an image may still follow it.
 _MANY_NUMBERS = 4096
+# Bodies made of nothing but marks must not cost us the time to look at each.
+_MOST_MARKS = 512
 
 # The inside of a string as far as it is complete: it stops before the closing quote or a cut escape.
 _CONTENT = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u[0-9A-Fa-f]{4})*+')
@@ -119,11 +121,23 @@ class Base64Image:
 class JsonImage:
     """See Finder. `oip`: shapes, datatypes and the timeout of the Open Inference Protocol are read as well."""
 
-    __slots__ = ("_datatype", "_elements", "_format", "_images", "_kept", "_marks", "_shape", "_string", "_timeout_us")
+    __slots__ = (
+        "_datatype",
+        "_elements",
+        "_format",
+        "_images",
+        "_kept",
+        "_left",
+        "_marks",
+        "_shape",
+        "_string",
+        "_timeout_us",
+    )
 
     def __init__(self, *, oip: bool) -> None:
         self._marks = _OIP_MARK if oip else _TFS_MARK
         self._kept = b""
+        self._left = _MOST_MARKS
         self._string: Base64Image | None = None  # the string we are in, if it began as an image does
         self._shape: int | None = None  # elements of the tensor whose datatype has not come
         self._datatype = ""  # of the tensor whose shape has not come
@@ -147,8 +161,11 @@ class JsonImage:
                 at = max(at, len(text) - _LONGEST_MARK)
                 break
             at = mark.end()
+            self._left -= 1
             if self._noted(mark):
                 return self._sniffed(None, TENSOR)
+            if not self._left:
+                return self.end("no image among the first strings that may be one")
         self._kept = text[at:]
         return None
 

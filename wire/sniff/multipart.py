@@ -12,6 +12,7 @@ _FILE = re.compile(
     rb"^content-disposition:[^\r\n]*;\s*filename\*?\s*=|^content-type:\s*image/", re.IGNORECASE | re.MULTILINE
 )
 _LONGEST_HEAD = 8192
+_MOST_PARTS = 100
 
 
 def boundary_of(content_type: str) -> str:
@@ -25,13 +26,14 @@ def boundary_of(content_type: str) -> str:
 class MultipartImage:
     """See Finder."""
 
-    __slots__ = ("_delimiter", "_in_head", "_is_file", "_kept", "_reader")
+    __slots__ = ("_delimiter", "_in_head", "_is_file", "_kept", "_parts", "_reader")
 
     def __init__(self, boundary: str) -> None:
         self._delimiter = b"\r\n--" + boundary.encode("ascii", "replace")
         self._kept = b"\r\n"  # so that the first delimiter is one like the others
         self._in_head = False
         self._is_file = False
+        self._parts = 0
         self._reader: HeaderReader | None = None  # of the part we are in, while it may be the image
 
     def feed(self, data: bytes) -> Sniffed | None:
@@ -57,6 +59,9 @@ class MultipartImage:
         if end < 0:
             self._kept = text[at:]
             return None
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            return Sniffed(None, "no image among the first parts of the form")
         self._in_head = False
         self._is_file = _FILE.search(text[at:end]) is not None
         self._reader = HeaderReader()
