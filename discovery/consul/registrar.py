@@ -62,7 +62,7 @@ class ConsulRegistrar:
         if self._wanted is not None:
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):
-                    await self._client.agent.service.deregister(self._wanted.id)
+                    await self._deregister(self._wanted)
             except (RegistryUnavailable, TimeoutError) as error:
                 log.warning("could not leave Consul, whose check will drop %s: %s", self._wanted.id, error)
         await self._client.close()
@@ -88,13 +88,21 @@ class ConsulRegistrar:
             await self._go_into_maintenance(instance)
         elif self._registered is None:
             # Registering over an old entry would keep its critical checks and its maintenance.
-            await self._client.agent.service.deregister(instance.id)
+            await self._deregister(instance)
             await self._register(instance)
         elif self._registered != instance:
             await self._register(instance)
-        elif await self._client.agent.service_definition(instance.id) is None:
+        elif not await self._known(instance):
             log.warning("Consul's agent forgot %s; registering again", instance.id)
             await self._register(instance)
+
+    async def _known(self, instance: Instance) -> bool:
+        return await self._client.agent.service_definition(instance.id) is not None
+
+    async def _deregister(self, instance: Instance) -> None:
+        # Asked first, as an agent with ACLs answers 500 to the removal of what it does not know (seen with 1.8.7).
+        if await self._known(instance):
+            await self._client.agent.service.deregister(instance.id)
 
     async def _register(self, instance: Instance) -> None:
         await self._client.agent.service.register(
@@ -112,8 +120,8 @@ class ConsulRegistrar:
 
     async def _go_into_maintenance(self, instance: Instance) -> None:
         if not self._in_maintenance:
-            # Unknown to the agent (404) is as good: then nobody is sent here by it.
-            await self._client.agent.service.maintenance(instance.id, True, "leaving")
+            if await self._known(instance):  # else nobody is sent here by it anyway
+                await self._client.agent.service.maintenance(instance.id, True, "leaving")
             self._in_maintenance = True
 
     def _note_lost(self, error: RegistryUnavailable) -> None:

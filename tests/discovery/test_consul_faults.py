@@ -73,16 +73,6 @@ async def test_a_fault_keeps_the_fleet_and_says_so_until_it_is_over(fault: Reply
         assert [snapshot.stale == "" for snapshot in watched.snapshots] == [True, False, True]
 
 
-async def test_an_agent_that_hangs_is_given_up_after_the_wait_and_a_little() -> None:
-    async with fake_consul(GOOD, Reply(hang=True)) as fake, watching(hasty(fake)) as watched:
-        began = time.monotonic()
-        stale = await watched.until(lambda snapshot: snapshot.stale)
-        assert (ids(stale), stale.stale) == ({"a", "b"}, "Consul did not answer in time")
-        assert time.monotonic() - began > 5, "a slow answer is not yet a hung agent"
-        await fake.say(Reply(THREE, index=12))
-        await watched.until(lambda snapshot: ids(snapshot) == {"a", "b", "c"})
-
-
 async def test_an_agent_that_is_gone_from_the_start_is_an_empty_stale_fleet_until_it_comes() -> None:
     async with fake_consul(Reply(status=500, body=b"starting"), GOOD) as fake, watching(hasty(fake)) as watched:
         first = await watched.until(lambda _: True)
@@ -219,17 +209,6 @@ async def test_a_refused_token_is_an_error_that_says_what_is_needed(caplog: pyte
     (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert 'service "my-nodes" { policy = "write" }' in error.getMessage()
     assert "secret-token" not in caplog.text
-
-
-async def test_a_hung_registry_holds_neither_start_nor_stop_of_a_node() -> None:
-    async with fake_consul() as fake:
-        fake.agent = Reply(hang=True)
-        registrar = open_registrar(config(fake))
-        began = time.monotonic()
-        await registrar.announce(instance(9000))
-        await registrar.withdraw()
-        await registrar.close()
-        assert time.monotonic() - began < 15
 
 
 async def test_facts_that_cannot_be_true_are_refused_before_anything_is_sent() -> None:
