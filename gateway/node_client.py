@@ -11,7 +11,7 @@ from typing import Protocol
 from discovery.instance import Instance
 from discovery.networks import Networks
 from gateway.node_answer import REFUSAL, Answer, Refused, load_report, timing
-from gateway.node_connection import ClosedUnanswered, Connection, Received
+from gateway.node_connection import ClosedUnanswered, Connection, ConnectionOptions, Received
 from gateway.node_head import Outgoing, OutgoingBody, request_head
 from gateway.node_pool import Pool, PoolOptions
 from wire.errors import BadRequest, ClientGone, NodeBusy, NodeUnreachable, WireError
@@ -36,12 +36,13 @@ class NodeClient:
         networks: Networks | None = None,
         ssl_context: ssl.SSLContext | None = None,
         idle_seconds: float = 20.0,
+        stall_seconds: float = 10.0,
     ) -> None:
         """`networks`: where nodes may live, None allows all. With `ssl_context` every node is spoken to by TLS."""
         self._connect_seconds = connect_seconds
         self.pool = Pool(
             PoolOptions(
-                answer_buffer_bytes=answer_buffer_bytes,
+                connection=ConnectionOptions(buffer_bytes=answer_buffer_bytes, stall_seconds=stall_seconds),
                 idle_seconds=idle_seconds,
                 networks=networks,
                 ssl_context=ssl_context,

@@ -7,6 +7,8 @@ request's answer: it ends the connection too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Callable, Sequence
 from typing import cast
 from weakref import ref
@@ -19,8 +21,13 @@ from wire.errors import DeadlineMissed, NodeGarbage, NodeUnreachable
 
 # Bytes waiting to be sent, above which a streamed body pauses.
 WRITE_HIGH_BYTES = 256 * 1024
-# A long answer's node that sends no byte for this long, in seconds, has stopped.
-STALL_SECONDS = 10.0
+
+
+class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one connection."""
+
+    buffer_bytes: int  # answers up to this are handed over whole
+    stall_seconds: float = 10.0  # a node that sends no byte of a long answer for this long has stopped
 
 
 class ClosedUnanswered(NodeUnreachable):
@@ -45,9 +52,9 @@ class Connection(asyncio.Protocol):
     """`ask` sends a request; its future is the answer. `settled(self)` is called when it is free again, or closed."""
 
     __slots__ = (
-        "_buffer_bytes",
         "_drained",
         "_loop",
+        "_options",
         "_reader",
         "_rest",
         "_settled",
@@ -63,13 +70,13 @@ class Connection(asyncio.Protocol):
         self,
         loop: asyncio.AbstractEventLoop,
         rules: FieldRules,
-        buffer_bytes: int,
+        options: ConnectionOptions,
         settled: Callable[[Connection], None],
         key: tuple[str, int],
     ) -> None:
         self._loop = loop
         self._reader = AnswerReader(rules)
-        self._buffer_bytes = buffer_bytes
+        self._options = options
         self._settled = settled
         self._transport: asyncio.Transport
         self._waiter: Waiter | None = None
@@ -106,7 +113,7 @@ class Connection(asyncio.Protocol):
     @property
     def answered(self) -> bool:
         """Nothing more will be read of the request: the answer is here, or never will be."""
-        return self._waiter is None
+        return self._waiter is None or self._transport.is_closing()
 
     def give_up(self, waiter: Waiter, error: Exception) -> None:
         """End this exchange with an error, and the connection with it; nothing when it is over already."""
@@ -155,7 +162,7 @@ class Connection(asyncio.Protocol):
             self.fail(NodeGarbage(f"a node's answer is none: {reader.broken}"))
         elif reader.done:
             self._finish()
-        elif reader.head_done and (self._rest is not None or reader.body_bytes > self._buffer_bytes):
+        elif reader.head_done and (self._rest is not None or reader.body_bytes > self._options.buffer_bytes):
             self._hand_on()
 
     def eof_received(self) -> None:
@@ -169,6 +176,8 @@ class Connection(asyncio.Protocol):
         """Closed, by whomever."""
         self.open = False
         self.resume_writing()
+        if exc is not None and self._waiter is not None:
+            self._last_words()
         if not self._idle:
             why = f": {exc}" if exc else ""
             if self._reader.silent:
@@ -193,6 +202,15 @@ class Connection(asyncio.Protocol):
     def _idle(self) -> bool:
         return self._waiter is None and self._rest is None
 
+    def _last_words(self) -> None:
+        """A node that refuses a body and closes resets us while we still send: its answer may lie unread."""
+        if self._transport.get_extra_info("sslcontext") is not None:
+            return
+        with contextlib.suppress(OSError):  # the transport closes the socket after this call
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            while self._waiter is not None and (data := os.read(descriptor, 1 << 16)):
+                self.data_received(data)
+
     def _finish(self) -> None:
         """The answer is whole: hand it over, and the connection to whoever is next."""
         waiter, self._waiter = self._waiter, None
@@ -213,7 +231,7 @@ class Connection(asyncio.Protocol):
         self._transport.pause_reading()
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
-            rest = LongRest(self, self._loop)
+            rest = LongRest(self, self._loop, self._options.stall_seconds)
             self._rest = ref(rest)
             waiter.set_result(self._received(rest))
         elif self._rest is not None and (known := self._rest()) is not None:
@@ -235,7 +253,8 @@ class Connection(asyncio.Protocol):
 class LongRest:
     """The pieces of a long answer after its beginning: at most one read of the socket is held at a time."""
 
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop, stall_seconds: float) -> None:
+        self._stall_seconds = stall_seconds
         self.pieces: list[bytes] = []
         self._connection: Connection | None = connection
         self._loop = loop
@@ -279,7 +298,7 @@ class LongRest:
     async def _more(self, connection: Connection) -> None:
         self._waiter = self._loop.create_future()
         stalled = DeadlineMissed("a node stopped in the middle of its answer")
-        timer = self._loop.call_later(STALL_SECONDS, connection.fail, stalled)
+        timer = self._loop.call_later(self._stall_seconds, connection.fail, stalled)
         connection.resume()
         try:
             await self._waiter

@@ -11,7 +11,7 @@ import msgspec
 from discovery.instance import Instance
 from discovery.networks import Networks, allowed, peer_allowed
 from gateway.node_answer import FieldRules
-from gateway.node_connection import Connection
+from gateway.node_connection import Connection, ConnectionOptions
 from wire.errors import NodeUnreachable
 
 Key = tuple[str, int]
@@ -20,7 +20,7 @@ Key = tuple[str, int]
 class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds, bytes and counts."""
 
-    answer_buffer_bytes: int = 1 << 20
+    connection: ConnectionOptions
     idle_seconds: float = 20.0  # below the idle limit of most servers, so that we close first
     idle_per_node: int = 64  # as many as a node has slots; more only after a burst
     networks: Networks | None = None  # where nodes may live; None allows every address, for tests
@@ -60,7 +60,7 @@ class Pool:
             raise NodeUnreachable("the node wants TLS and the gateway has no certificates for it")
         loop = asyncio.get_running_loop()
         connection = Connection(
-            loop, self._rules, self._options.answer_buffer_bytes, self._settled, (instance.host, instance.port)
+            loop, self._rules, self._options.connection, self._settled, (instance.host, instance.port)
         )
         try:
             async with asyncio.timeout(seconds):

@@ -68,6 +68,7 @@ class Reply:
     timing: str | None = "queue;dur=0.0, decode;dur=0.5, infer;dur=2.5"
     echo_id: bool = True  # X-Request-Id as it came
     delay: float = 0.0  # before the answer begins
+    gate: asyncio.Event | None = None  # the body is read once this is set
     early: bool = False  # answer before the body is read (and leave the rest of it unread)
     refuse: bool = False  # 503 X-Fleetgate-Refused before the body is read, then read it away as a polite node does
     informational: Sequence[int] = ()  # 1xx answers first
@@ -221,7 +222,10 @@ class FakeNode:
         if not reply.early:
             if call.header("Expect"):
                 writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if reply.gate is not None:
+                await reply.gate.wait()
             await read_body(call, reader)
+            await self._note()
         if (reply.hang or reply.delay) and await self._gone(reader, None if reply.hang else reply.delay):
             call.ended = "gone"
             return False
