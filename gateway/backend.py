@@ -22,6 +22,7 @@ LAG_DEAD = 0.025  # seconds of overhead that are ordinary: connect, transfer, a 
 LAG_MAX = 10.0
 LAG_FAILURE = 0.05  # doubled per consecutive failure: a node failing fast must not look fast
 TRANSFER = 50e6  # bytes a second a body is expected to travel at
+STREAMED = 16 << 20  # bytes above which a body may come as slowly as its client sends it
 RATE_WINDOW = 30.0  # seconds over which a node's share of traffic is told
 ERROR_ALPHA = 0.05
 CAPACITY_MAX = 1024
@@ -35,8 +36,8 @@ class Backend:
         "answers", "capacity", "counted_ms", "counted_power", "counted_step", "entry", "error_share", "errors",
         "foreign", "foreign_at", "foreign_until", "id", "in_flight", "instance", "joined", "lag", "lag_learned",
         "last_answer", "left_ms", "max_pixels", "nominal", "peak", "peers", "per_ms", "pool", "prefetch_from", "rate",
-        "rate_at", "reported_queue", "requests", "running", "serial", "service_ms", "shelf", "speed", "standing",
-        "step", "turn", "usable", "waiting", "weight", "work_ms",
+        "rate_at", "rate_before", "reported_queue", "requests", "running", "serial", "service_ms", "shelf", "speed",
+        "standing", "step", "turn", "usable", "waiting", "weight", "work_ms",
     )  # fmt: skip
 
     def __init__(self, instance: Instance, health: Health, now: float, serial: int) -> None:
@@ -66,7 +67,7 @@ class Backend:
         self.service_ms = 0.0
         self.error_share = 0.0
         self.requests = self.answers = self.errors = 0
-        self.rate = 0.0
+        self.rate = self.rate_before = 0
         self.rate_at = now
         self.last_answer = now
         self.prefetch_from = now
@@ -166,24 +167,23 @@ class Backend:
 
     def answered(self, lease: Lease, now: float, service_ms: float | None) -> None:
         """Learn from one good answer. What cannot be true is cut to what can."""
-        standing = self.standing
-        standing.failures = 0
+        self.standing.failures = 0
         self.answers += 1
         self.error_share -= ERROR_ALPHA * self.error_share
         self.last_answer = now
         cost = lease.ticket.cost_ms
-        elapsed_ms = max(0.0, now - (lease.began or now)) * 1e3
+        elapsed_ms = (now - lease.began) * 1e3 if lease.began else 0.0
         if service_ms is None:
             # A foreign server tells no times. What it did on a free slot is no sojourn in a queue of ours.
             service_ms = elapsed_ms if self.instance.protocol != "fleetgate" and lease.began == lease.claimed else 0.0
-        if not (math.isfinite(service_ms) and service_ms > 0.0 and cost > 0.0):
+        if not (0.0 < service_ms < math.inf and cost > 0.0):
             self._learn_lag(lease, elapsed_ms, cost * self.per_ms * 1e3)
             return
-        if elapsed_ms > 0.0:
-            self._learn_lag(lease, elapsed_ms, min(service_ms, elapsed_ms))
+        self._learn_lag(lease, elapsed_ms, service_ms)
         self.service_ms += (service_ms - self.service_ms) * (0.1 if self.service_ms else 1.0)
-        seen = min(self.speed * SPEED_STEP, max(self.speed / SPEED_STEP, cost / service_ms))
-        self._set_speed(self.speed + SPEED_ALPHA * (seen - self.speed))
+        speed = self.speed
+        seen = min(speed * SPEED_STEP, max(speed / SPEED_STEP, cost / service_ms))
+        self._set_speed(speed + SPEED_ALPHA * (seen - speed))
 
     def erred(self, code: str, now: float) -> bool:
         """Count a failure; true when it is one too many. The lag keeps a node that fails fast from looking fast."""
@@ -213,27 +213,36 @@ class Backend:
 
     def _learn_lag(self, lease: Lease, elapsed_ms: float, service_ms: float) -> None:
         size = lease.ticket.body_bytes
-        if not 0 < size <= 16 << 20:  # a streamed body travels at its client's pace
+        if not 0 < size <= STREAMED:  # a streamed body travels at its client's pace
             return
         lost = (elapsed_ms - service_ms) * 1e-3 - size / TRANSFER
+        if lost <= 0.0 and not self.lag_learned:
+            return
         lost = min(LAG_MAX, max(0.0, lost))
         self.lag_learned += LAG_ALPHA * (lost - self.lag_learned)
         self.lag = max(0.0, self.lag_learned - LAG_DEAD)
 
     def _set_speed(self, speed: float) -> None:
-        self.speed = min(self.nominal * SPEED_RANGE, max(self.nominal / SPEED_RANGE, speed))
-        pace = max(1e-6, self.speed * self.weight)
+        """Within the range that the announced speed allows."""
+        low, high = self.nominal / SPEED_RANGE, self.nominal * SPEED_RANGE
+        self.speed = speed = low if speed < low else high if speed > high else speed
+        pace = max(1e-6, speed * self.weight)
         self.per_ms = 1e-3 / pace
         # Nodes within 5 % of each other count as equally fast, so that chance spreads requests among them.
         self.step = -round(math.log(pace) * 20)
 
     def _count_rate(self, now: float) -> None:
-        self.rate = self.rate_now(now) + 1.0
-        self.rate_at = now
+        if not 0.0 <= now - self.rate_at < RATE_WINDOW:
+            self.rate_before = self.rate if 0.0 <= now - self.rate_at < 2 * RATE_WINDOW else 0
+            self.rate, self.rate_at = 0, now
+        self.rate += 1
 
     def rate_now(self, now: float) -> float:
-        """Requests of the last half minute or so, old ones counting less."""
-        return self.rate * math.exp(min(0.0, self.rate_at - now) / RATE_WINDOW)
+        """Requests of about the last half minute."""
+        age = (now - self.rate_at) / RATE_WINDOW
+        if not 0.0 <= age < 1.0:
+            return self.rate if 0.0 <= age < 2.0 else 0.0
+        return self.rate + self.rate_before * (1.0 - age)
 
     # ---- what it does for others -----------------------------------------------------------------------------------
 

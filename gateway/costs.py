@@ -14,6 +14,7 @@ FLOOR_MS = 0.1
 CEILING_MS = 3_600_000.0
 STEP = 4.0  # one observation may not claim more than this factor of change
 DECAY = 0.995  # memory of about 200 observations
+SETTLED = 64  # observations
 TABLE = 1024  # models x formats; beyond it the prior serves
 ERROR_ALPHA = 0.02
 
@@ -36,48 +37,59 @@ ANCHOR_WEIGHT = 1.5
 class Line:
     """A robust, weighted, forgetful least-squares line through the origin's right half."""
 
-    __slots__ = ("a", "b", "n", "prior", "sw", "swx", "swxx", "swxy", "swy")
+    __slots__ = ("a", "anchors", "b", "n", "sw", "swx", "swxx", "swxy", "swy")
 
     def __init__(self, prior: tuple[float, float]) -> None:
-        self.prior = prior
+        self.anchors = _anchors(*prior)
         self.a, self.b = prior
         self.n = 0
         self.sw = self.swx = self.swy = self.swxx = self.swxy = 0.0
 
     def at(self, x: float) -> float:
         """Predicted milliseconds, never zero and never endless."""
-        return min(CEILING_MS, max(FLOOR_MS, self.a + self.b * x))
+        y = self.a + self.b * x
+        return FLOOR_MS if y < FLOOR_MS else CEILING_MS if y > CEILING_MS else y
 
     def learn(self, x: float, y: float) -> None:
         """Take one observation. Weights are 1/y², since errors grow with the value."""
         expected = self.at(x)
-        y = min(expected * STEP, max(expected / STEP, y))
+        if y > expected * STEP:
+            y = expected * STEP
+        elif y < expected / STEP:
+            y = expected / STEP
         weight = 1.0 / (expected * expected)
-        self.n += 1
+        wx = weight * x
         self.sw = self.sw * DECAY + weight
-        self.swx = self.swx * DECAY + weight * x
+        self.swx = self.swx * DECAY + wx
         self.swy = self.swy * DECAY + weight * y
-        self.swxx = self.swxx * DECAY + weight * x * x
-        self.swxy = self.swxy * DECAY + weight * x * y
-        self._solve()
+        self.swxx = self.swxx * DECAY + wx * x
+        self.swxy = self.swxy * DECAY + wx * y
+        self.n += 1
+        if self.n < SETTLED or self.n % 8 == 0:  # by then one observation hardly moves it
+            self._solve()
 
     def _solve(self) -> None:
-        a0, b0 = self.prior
-        sw, swx, swy, swxx, swxy = self.sw, self.swx, self.swy, self.swxx, self.swxy
-        for x in ANCHORS:
-            y = a0 + b0 * x
-            weight = ANCHOR_WEIGHT / (y * y)
-            sw += weight
-            swx += weight * x
-            swy += weight * y
-            swxx += weight * x * x
-            swxy += weight * x * y
+        w0, x0, y0, xx0, xy0 = self.anchors
+        sw, swx, swy = self.sw + w0, self.swx + x0, self.swy + y0
+        swxx, swxy = self.swxx + xx0, self.swxy + xy0
         slope = (sw * swxy - swx * swy) / (sw * swxx - swx * swx)
         # Neither part may be negative: a bigger image is never cheaper, nothing is free.
         self.b = max(0.0, slope)
         self.a = (swy - self.b * swx) / sw
         if self.a < 0.0:
             self.a, self.b = 0.0, swxy / swxx
+
+
+def _anchors(a: float, b: float) -> tuple[float, float, float, float, float]:
+    """The sums of the prior's imagined points."""
+    points = [(x, a + b * x, ANCHOR_WEIGHT / (a + b * x) ** 2) for x in ANCHORS]
+    return (
+        sum(weight for _, _, weight in points),
+        sum(weight * x for x, _, weight in points),
+        sum(weight * y for _, y, weight in points),
+        sum(weight * x * x for x, _, weight in points),
+        sum(weight * x * y for x, y, weight in points),
+    )
 
 
 class Costs:

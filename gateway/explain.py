@@ -9,15 +9,16 @@ from gateway.decision import Candidate, Decision
 
 if TYPE_CHECKING:
     from gateway.backend import Backend
+    from gateway.lease import Lease
     from gateway.peers import Peers
-    from gateway.placement import Pick
     from gateway.ticket import Ticket
 
 SHOWN = 8  # a header has its limits
 
 
-def explain(policy: str, groups: tuple[Peers, ...], ticket: Ticket, pick: Pick, now: float) -> Decision:
-    """The decision to give the ticket this pick. `groups` are the peers to show; none, to be brief."""
+def explain(policy: str, groups: tuple[Peers, ...], lease: Lease) -> Decision:
+    """Why this lease. `groups` are the peers whose nodes are shown as they are now; none, to be brief."""
+    ticket, now = lease.ticket, lease.claimed
     nodes = [node for peers in groups for node in peers]
     best = nsmallest(SHOWN, nodes, key=lambda node: _finish(node, ticket, now))
     return Decision(
@@ -28,12 +29,12 @@ def explain(policy: str, groups: tuple[Peers, ...], ticket: Ticket, pick: Pick, 
         size_class="heavy" if ticket.heavy else "light",
         class_why=ticket.why,
         policy=policy,
-        winner=pick.backend.id,
-        pool=pick.backend.pool,
-        note=pick.note,
+        winner=lease.backend.id,
+        pool=lease.backend.pool,
+        note=lease.note,
         wait_ms=round(max(0.0, now - ticket.arrival) * 1e3, 2),
-        starts_ms=round((pick.starts - now) * 1e3, 2),
-        finish_ms=round((pick.finish - now) * 1e3, 2),
+        starts_ms=round((lease.starts - now) * 1e3, 2),
+        finish_ms=round((lease.finish - now) * 1e3, 2),
         attempt=ticket.attempts,
         tried=sorted(ticket.tried),
         candidates=[_candidate(node, ticket, now) for node in best],

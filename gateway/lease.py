@@ -42,22 +42,22 @@ class Lease:
     """
 
     __slots__ = (
-        "_decision", "_keeper", "backend", "began", "claimed", "crossed", "ending", "ends", "finish", "note",
-        "starts", "ticket",
+        "_decision", "_keeper", "backend", "began", "claimed", "ending", "ends", "finish", "note", "starts", "ticket",
     )  # fmt: skip
 
-    def __init__(self, keeper: Keeper, backend: Backend, ticket: Ticket, now: float) -> None:
+    def __init__(
+        self, keeper: Keeper, ticket: Ticket, now: float, backend: Backend, starts: float, finish: float, note: str
+    ) -> None:
         self._keeper = keeper
         self._decision: Decision | None = None
         self.backend = backend
         self.ticket = ticket
         self.claimed = now
-        self.starts = now
-        self.finish = now
+        self.starts = starts
+        self.finish = finish
         self.began = 0.0
         self.ends = 0.0
-        self.crossed = False  # outside the pool its size class prefers
-        self.note = ""  # why there, when that is not its own pool
+        self.note = note  # why outside the pool that its size class prefers; empty inside
         self.ending = ""
 
     def __repr__(self) -> str:

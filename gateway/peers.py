@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from math import exp
+from math import exp, inf
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ class Peers:
 
     __slots__ = (
         "_steps",
+        "changes",
         "fastest",
         "full",
         "heavy",
@@ -46,9 +47,10 @@ class Peers:
         self.full: list[Entry] = []
         self.stuffed: list[Entry] = []
         self.size = 0
+        self.changes = 0  # grows whenever anybody's load or place changes
         self.power = 0.0  # milliseconds of cost done per second, all slots together
         self.left_ms = 0.0  # cost not yet done, running leases counted by half: the mean of what is left of them
-        self.fastest = float("inf")  # seconds per millisecond of cost on the fastest node, within 5 %
+        self.fastest = inf  # seconds per millisecond of cost on the fastest node, within 5 %
         self._steps: dict[int, int] = {}  # how many nodes on each step of speed
 
     def __repr__(self) -> str:
@@ -70,9 +72,9 @@ class Peers:
     def dismiss(self, backend: Backend) -> None:
         """Take a node's place away; what it holds goes on."""
         self._unshelve(backend)
+        self.size -= 1
         self._discount(backend)
         backend.peers = None
-        self.size -= 1
 
     def settle(self, backend: Backend) -> None:
         """Put a node where its present load and speed belong; call after every change of either."""
@@ -83,6 +85,13 @@ class Peers:
             self._discount(backend)
             self._count(backend)
         self._shelve(backend)
+
+    def next_due(self, after: float) -> float:
+        """When the next full node should be free, later than some time; infinity when none."""
+        at = bisect_left(self.full, (after,))
+        while at < len(self.full) and self.full[at][0] <= after:
+            at += 1
+        return self.full[at][0] if at < len(self.full) else inf
 
     def _shelve(self, backend: Backend) -> None:
         in_flight, capacity = backend.in_flight, backend.capacity
@@ -95,6 +104,7 @@ class Peers:
             entry = (backend.due(), tie, backend.serial, backend)
         insort(shelf, entry)
         backend.shelf, backend.entry = shelf, entry
+        self.changes += 1
 
     def _unshelve(self, backend: Backend) -> None:
         shelf, entry = backend.shelf, backend.entry
@@ -102,11 +112,12 @@ class Peers:
         assert entry is not None
         del shelf[bisect_left(shelf, entry)]
         backend.shelf = backend.entry = None
+        self.changes += 1
 
     def _count(self, backend: Backend) -> None:
         step = backend.counted_step = backend.step
         self._steps[step] = self._steps.get(step, 0) + 1
-        self.fastest = 1e-3 * exp(min(self._steps) / 20)
+        self.fastest = self._find_fastest()
         backend.counted_power = backend.capacity / backend.per_ms
         self.power += backend.counted_power
         backend.counted_ms = backend.left_ms
@@ -119,8 +130,15 @@ class Peers:
             del self._steps[step]
         self.power -= backend.counted_power
         self.left_ms -= backend.counted_ms
-        if self._steps:
-            self.fastest = 1e-3 * exp(min(self._steps) / 20)
-        else:
-            self.fastest = float("inf")
+        self.fastest = self._find_fastest()
+        if not self._steps:
             self.power = self.left_ms = 0.0  # sums of floats drift; an empty set has none
+
+    def _find_fastest(self) -> float:
+        """Of many nodes not the very fastest: the luckiest estimate of a hundred is luck, not speed."""
+        passed = 0
+        for step in sorted(self._steps):
+            passed += self._steps[step]
+            if passed * 50 >= self.size:
+                return 1e-3 * exp(step / 20)
+        return inf

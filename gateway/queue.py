@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.fleet import Reach
+    from gateway.peers import Peers
     from gateway.ticket import Ticket
 
 _Entry = tuple[float, int, "Ticket"]
@@ -21,13 +22,22 @@ LaneKey = tuple["Reach", bool, frozenset[str]]
 class Lane:
     """Tickets that may go to the same nodes, so that its head speaks for all of them."""
 
-    __slots__ = ("heap", "heavy", "reach", "tried")
+    __slots__ = (
+        "away", "blocked", "blocked_at", "blocked_until", "everywhere", "heap", "heavy", "home", "key", "tried",
+    )  # fmt: skip
 
-    def __init__(self, reach: Reach, heavy: bool, tried: frozenset[str]) -> None:
-        self.reach = reach
+    def __init__(self, reach: Reach, heavy: bool, tried: frozenset[str], spill: bool) -> None:
+        self.key: LaneKey = (reach, heavy, tried)
         self.heavy = heavy
         self.tried = tried
+        self.home: tuple[Peers, ...] = reach.heavy if heavy else reach.light
+        self.away: tuple[Peers, ...] = () if not spill else reach.light if heavy else reach.heavy
+        self.everywhere = self.home + self.away
         self.heap: list[_Entry] = []
+        # What placement remembers: this head cannot go anywhere before then, unless its own pool changes.
+        self.blocked: Ticket | None = None
+        self.blocked_until = 0.0
+        self.blocked_at = 0
 
     def head(self) -> Ticket | None:
         """The next one; None when nobody waits."""
@@ -73,6 +83,7 @@ class Queue:
         self._lanes: dict[LaneKey, Lane] = {}
         self._timers: list[_Entry] = []  # by the moment when a ticket becomes hopeless
         self._sequence = 0
+        self._heads: list[tuple[float, Lane, Ticket]] | None = None
 
     def __len__(self) -> int:
         return self.light.count + self.heavy.count
@@ -91,12 +102,12 @@ class Queue:
             return False
         return not len(self) or self.bytes + ticket.body_bytes <= self.max_bytes
 
-    def lane(self, reach: Reach, heavy: bool, tried: frozenset[str]) -> Lane:
-        """The lane of such tickets."""
+    def lane(self, reach: Reach, heavy: bool, tried: frozenset[str], spill: bool) -> Lane:
+        """The lane of such tickets; with `spill` they may leave the pool of their class."""
         key = (reach, heavy, tried)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = Lane(reach, heavy, tried)
+            lane = Lane(reach, heavy, tried, spill)
             if tried:  # retries' lanes are as many as there are accidents: kept only while somebody waits
                 return lane
             self._lanes[key] = lane
@@ -104,7 +115,8 @@ class Queue:
 
     def push(self, ticket: Ticket, lane: Lane, hopeless_at: float) -> None:
         """Let a ticket wait. Its key must be set."""
-        self._lanes.setdefault((lane.reach, lane.heavy, lane.tried), lane)
+        self._lanes.setdefault(lane.key, lane)
+        self._heads = None
         self._sequence += 1
         ticket.lane, ticket.place = lane, self._sequence
         heappush(lane.heap, (ticket.key, self._sequence, ticket))
@@ -119,22 +131,19 @@ class Queue:
         if lane is None:
             return False
         ticket.lane = None
+        self._heads = None
         (self.heavy if lane.heavy else self.light).add(ticket, -1)
         if lane.head() is None and lane.tried:
-            self._lanes.pop((lane.reach, lane.heavy, lane.tried), None)
+            self._lanes.pop(lane.key, None)
         return True
 
     def heads(self) -> list[tuple[float, Lane, Ticket]]:
-        """The lanes in which somebody waits, by the key of their heads."""
-        found = []
-        for lane in self._lanes.values():
-            if lane.heap:
-                ticket = lane.head()
-                if ticket is not None:
-                    found.append((ticket.key, lane, ticket))
-        if len(found) > 1:
-            found.sort(key=_first)
-        return found
+        """The lanes in which somebody waits, by the key of their heads. Not to be changed by the caller."""
+        if self._heads is None:
+            heads = [(ticket.key, lane, ticket) for lane in self._lanes.values() if (ticket := lane.head()) is not None]
+            heads.sort(key=_first)
+            self._heads = heads
+        return self._heads
 
     def first_hopeless(self) -> float:
         """When the next ticket becomes hopeless; infinity when nobody waits."""
@@ -160,6 +169,7 @@ class Queue:
             ticket.lane = None
         self._lanes.clear()
         self._timers.clear()
+        self._heads = None
         self.light, self.heavy = Tally(), Tally()
         return sorted(tickets, key=lambda ticket: ticket.key)
 

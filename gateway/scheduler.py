@@ -14,9 +14,9 @@ from gateway.decision import Decision
 from gateway.explain import explain
 from gateway.fleet import NOWHERE, Fleet
 from gateway.lease import Lease
-from gateway.peers import Peers
-from gateway.placement import Pick, Placement, populated
+from gateway.placement import Placement
 from gateway.queue import Lane, Queue
+from gateway.shelves import populated
 from gateway.threshold import Threshold
 from gateway.ticket import Ticket
 from wire.errors import Hopeless, NoNode, NotFound, QueueFull, TooLarge, WireError
@@ -63,6 +63,7 @@ class Scheduler:
         self._placement.use(routing.policy)
         self.routing = self._placement.routing = routing
         self.queue.max_requests, self.queue.max_bytes = routing.queue_requests, routing.queue_bytes
+        self._version = -1  # walls between pools may have come or gone: lanes are laid anew at the next bind
 
     # ---- size class ------------------------------------------------------------------------------------------------
 
@@ -137,7 +138,7 @@ class Scheduler:
         if self._version != self.fleet.version:
             self._lay_lanes_anew(bound)
         self._drop_hopeless(bound, now)
-        while self._bind_one(bound, now):
+        while len(self.queue) and self._bind_one(bound, now):
             pass
         return bound
 
@@ -147,11 +148,8 @@ class Scheduler:
             return None
         wake = min(now + LOOK_AGAIN, self.queue.first_hopeless(), self.fleet.next_change)
         for _, lane, _ in self.queue.heads():
-            for peers in lane.reach.light + lane.reach.heavy:
-                if peers.full:
-                    at = peers.full[0][0] - self.routing.prefetch_lead
-                    if now < at < wake:
-                        wake = at
+            for peers in lane.everywhere:
+                wake = min(wake, peers.next_due(now + self.routing.prefetch_lead) - self.routing.prefetch_lead)
         return max(now, wake)
 
     def _bind_one(self, bound: list[Binding], now: float) -> bool:
@@ -177,31 +175,27 @@ class Scheduler:
         pick = self._placement.place(lane, ticket, now, back_ms)
         if pick is None:
             return None
-        if pick.finish > ticket.deadline:
+        if pick[2] > ticket.deadline:
             raise self._hopeless(lane, ticket, now)
         if queued:
             self.queue.remove(ticket)
         ticket.attempts += 1
-        lease = Lease(self, pick.backend, ticket, now)
+        backend, starts, finish, note = pick
+        lease = Lease(self, ticket, now, backend, starts, finish, note)
         if ticket.explain:  # before the claim: candidates as they were
-            lease.decision = explain(self.policy, self._allowed(lane), ticket, pick, now)
-        self._claim(lease, pick, now)
-        return lease
-
-    def _claim(self, lease: Lease, pick: Pick, now: float) -> None:
-        lease.starts, lease.finish = pick.starts, pick.finish
-        lease.crossed, lease.note = pick.crossed, pick.note
-        if pick.crossed and lease.ticket.heavy:
+            lease.decision = explain(self._placement.policy, lane.everywhere, lease)
+        if note and ticket.heavy:
             self._placement.heavy_on_light += 1
-        pick.backend.claim(lease, now)
-        self.fleet.settle(pick.backend)
+        backend.claim(lease, now)
+        self.fleet.settle(backend)
+        return lease
 
     # ---- endings of leases (gateway/lease.py) ----------------------------------------------------------------------
 
     def ended(self, lease: Lease, now: float) -> None:
         """Give the slot back."""
         backend = lease.backend
-        if lease.crossed and lease.ticket.heavy:
+        if lease.note and lease.ticket.heavy:
             self._placement.heavy_on_light -= 1
         backend.release(lease, now)
         self.fleet.settle(backend)
@@ -227,8 +221,7 @@ class Scheduler:
 
     def explained(self, lease: Lease) -> Decision:
         """The short explanation, from what the lease remembers."""
-        pick = Pick(lease.backend, lease.starts, lease.finish, lease.crossed, lease.note)
-        return explain(self.policy, (), lease.ticket, pick, lease.claimed)
+        return explain(self._placement.policy, (), lease)
 
     # ---- what cannot be served -------------------------------------------------------------------------------------
 
@@ -236,7 +229,8 @@ class Scheduler:
         reach = self.fleet.reach(ticket.model, ticket.version, ticket.pixels)
         if reach is NOWHERE:
             self._refuse_unreachable(ticket)
-        return self.queue.lane(reach, ticket.heavy, frozenset(ticket.tried) if ticket.tried else NO_TRIED)
+        spill = self.routing.spill_heavy_to_light if ticket.heavy else self.routing.spill_light_to_heavy
+        return self.queue.lane(reach, ticket.heavy, frozenset(ticket.tried) if ticket.tried else NO_TRIED, spill)
 
     def _refuse_unreachable(self, ticket: Ticket) -> None:
         fleet = self.fleet
@@ -251,7 +245,7 @@ class Scheduler:
 
     def _check_nodes(self, ticket: Ticket, lane: Lane, now: float) -> None:
         """Raise NoNode when nobody usable may take it."""
-        groups = self._allowed(lane)
+        groups = lane.everywhere
         if not lane.tried:
             if populated(groups):
                 return
@@ -263,15 +257,11 @@ class Scheduler:
         wait = min(self.fleet.next_change - now, 2.0 * self.fleet.health.probe_interval)
         raise NoNode(f"No usable node for {'heavy' if ticket.heavy else 'light'} work", headers=self._retry_after(wait))
 
-    def _allowed(self, lane: Lane) -> tuple[Peers, ...]:
-        reach, routing = lane.reach, self.routing
-        if lane.heavy:
-            return reach.heavy + reach.light if routing.spill_heavy_to_light else reach.heavy
-        return reach.light + reach.heavy if routing.spill_light_to_heavy else reach.light
-
     def _hopeless_at(self, lane: Lane, ticket: Ticket) -> float:
         """The moment after which even the fastest node would be late."""
-        fastest = min((peers.fastest for peers in self._allowed(lane)), default=inf)
+        fastest = inf
+        for peers in lane.everywhere:
+            fastest = min(fastest, peers.fastest)
         return ticket.deadline - ticket.cost_ms * fastest
 
     def _hopeless(self, lane: Lane, ticket: Ticket, now: float) -> Hopeless:
@@ -313,7 +303,7 @@ class Scheduler:
     def _drain_time(self, lane: Lane) -> float:
         """Seconds until what is before a newcomer of this kind will be done."""
         tally = self.queue.heavy if lane.heavy else self.queue.light
-        groups = self._allowed(lane)
+        groups = lane.everywhere
         power = sum(peers.power for peers in groups)
         return (tally.work_ms + sum(peers.left_ms for peers in groups)) / power if power > 1e-9 else inf
 
