@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from discovery.instance import Instance, Status
 
@@ -72,9 +72,13 @@ def to_instance(
     )
 
 
-def _models_in(facts: Mapping[str, str]) -> list[str]:
-    names = ["models", *(f"models{number}" for number in range(2, 65))]  # Consul allows 64 pairs
-    return [name for name in names if name in facts]
+def _models_in(facts: Mapping[str, str]) -> Iterator[str]:
+    """The chunks in their order."""
+    name, number = "models", 1
+    while name in facts:
+        yield name
+        number += 1
+        name = f"models{number}"
 
 
 def _whole(name: str, text: str) -> int:

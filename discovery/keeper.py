@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 class Keeper:
-    """Repeats `step`, which never raises and returns the seconds until its next turn."""
+    """Repeats `step`, which returns the seconds until its next turn."""
 
     def __init__(self, step: Callable[[], Awaitable[float]], name: str) -> None:
         self._step = step
@@ -18,15 +18,19 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
 
     async def settle(self, seconds: float) -> None:
-        """Wait for a whole step that began from now on, but not longer than this; starts the loop."""
+        """Wait for a whole step that began from now on, but not longer than this; starts the loop.
+
+        Returns when stopped meanwhile. Raises what a step raised: a fault of ours is no slow registry.
+        """
         settled = asyncio.get_running_loop().create_future()
         self._waiting.append(settled)
         self._wake.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=self._name)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await settled
+        ended, _ = await asyncio.wait({settled, self._task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for one in ended:
+            if not one.cancelled():
+                one.result()
 
     async def stop(self) -> None:
         """No more steps; one under way is cancelled."""

@@ -8,6 +8,7 @@ so its transport is replaced here and its API kept.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -191,7 +192,8 @@ def _cause(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return _one_line(f"TLS with Consul failed: {error}")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return _one_line(f"Consul cannot be reached: {error.os_error.strerror or error.os_error}")
+        number = error.os_error.errno or 0
+        return _one_line(f"Consul cannot be reached: {os.strerror(number) if number > 0 else error.os_error}")
     if isinstance(error, aiohttp.ClientError):
         return f"Consul's answer broke off or was no HTTP ({type(error).__name__})"
     return _one_line(f"{type(error).__name__}: {error}")

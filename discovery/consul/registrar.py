@@ -45,6 +45,8 @@ class ConsulRegistrar:
 
         Announcing again changes what is known without a gap. Raises ValueError for facts no registry would hold.
         """
+        if self._wanted and self._wanted.id != instance.id:
+            raise ValueError(f"already announced as {self._wanted.id}")
         self._wanted = checked(instance)
         if self._leaving:  # back from maintenance: only a fresh registration clears it
             self._leaving, self._registered = False, None

@@ -96,8 +96,10 @@ class ConsulWatcher:
         self._index = index
         self._backoff.succeeded()
         self._pause = 0.0
-        self._answered_at = time.monotonic()
-        return self._trust.answered(listing.instances)
+        snapshot = self._trust.answered(listing.instances)
+        if not snapshot.stale:
+            self._answered_at = time.monotonic()
+        return snapshot
 
     def _failed(self, why: str) -> Snapshot:
         self._retry_later()

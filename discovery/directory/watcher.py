@@ -131,5 +131,7 @@ class DirectoryWatcher:
         except OSError as error:
             return self._trust.failed(f"the directory cannot be read: {error.strerror}")
         self._refusals.note(look.refused, now)
-        self._answered_at = now
-        return self._trust.answered(look.instances, look.expired)
+        snapshot = self._trust.answered(look.instances, look.expired)
+        if not snapshot.stale:
+            self._answered_at = now
+        return snapshot

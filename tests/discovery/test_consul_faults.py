@@ -2,19 +2,16 @@
 
 import logging
 import time
-from random import Random
 
 import pytest
 
 from discovery.config import RegistryConfig
 from discovery.consul.client import ConsulClient, Endpoint, RegistryUnavailable
-from discovery.consul.watcher import ConsulWatcher
-from discovery.instance import Snapshot, Watcher
-from discovery.pace import TokenBucket
+from discovery.instance import Snapshot
 from discovery.registry import open_registrar, open_watcher
 from tests.fakes.consul import FakeConsul, Reply, entry, fake_consul, listing
 from tests.fakes.nodes import instance
-from tests.fakes.watching import watching
+from tests.fakes.watching import hasty_consul, watching
 
 TWO = listing(entry("a", port=1), entry("b", port=2))
 THREE = listing(entry("a", port=1), entry("b", port=2), entry("c", port=3))
@@ -23,14 +20,6 @@ GOOD = Reply(TWO, index=10)
 
 def config(fake: FakeConsul, **more: object) -> RegistryConfig:
     return RegistryConfig(url=fake.url, **{"wait_seconds": 0.5, "refresh_seconds": 0.1, **more})
-
-
-def hasty(fake: FakeConsul, **more: object) -> Watcher:
-    """A watcher that need not wait for its next token, so that a test with a dozen faults takes no minute."""
-    settings = config(fake, **more)
-    host, port = fake.url.removeprefix("consul://").split(":")
-    client = ConsulClient(Endpoint(host, int(port), False), settings)
-    return ConsulWatcher(client, settings, Random(1), TokenBucket(100, 100.0))
 
 
 def ids(snapshot: Snapshot) -> set[str]:
@@ -62,7 +51,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 async def test_a_fault_keeps_the_fleet_and_says_so_until_it_is_over(fault: Reply) -> None:
     again = [fault] if fault.raw == b"" else []
-    async with fake_consul(GOOD, fault, *again) as fake, watching(hasty(fake)) as watched:
+    async with fake_consul(GOOD, fault, *again) as fake, watching(hasty_consul(config(fake))) as watched:
         stale = await watched.until(lambda snapshot: snapshot.stale)
         assert ids(stale) == {"a", "b"}
         assert len(stale.stale) < 250
@@ -74,7 +63,10 @@ async def test_a_fault_keeps_the_fleet_and_says_so_until_it_is_over(fault: Reply
 
 
 async def test_an_agent_that_is_gone_from_the_start_is_an_empty_stale_fleet_until_it_comes() -> None:
-    async with fake_consul(Reply(status=500, body=b"starting"), GOOD) as fake, watching(hasty(fake)) as watched:
+    async with (
+        fake_consul(Reply(status=500, body=b"starting"), GOOD) as fake,
+        watching(hasty_consul(config(fake))) as watched,
+    ):
         first = await watched.until(lambda _: True)
         assert (first.instances, first.stale) == (frozenset(), "Consul answered 500: starting")
         await watched.until(lambda snapshot: ids(snapshot) == {"a", "b"} and not snapshot.stale)
@@ -82,14 +74,14 @@ async def test_an_agent_that_is_gone_from_the_start_is_an_empty_stale_fleet_unti
 
 async def test_a_leaderless_list_is_better_than_none_at_the_start() -> None:
     leaderless = Reply(TWO, headers={"X-Consul-KnownLeader": "false"})
-    async with fake_consul(leaderless) as fake, watching(hasty(fake)) as watched:
+    async with fake_consul(leaderless) as fake, watching(hasty_consul(config(fake))) as watched:
         first = await watched.until(lambda _: True)
         assert (ids(first), first.stale) == ({"a", "b"}, "Consul knows no leader")
 
 
 async def test_the_index_starts_over_when_it_goes_backwards() -> None:
     script = [Reply(TWO, index=100), Reply(TWO, index=5), Reply(TWO, index=5), Reply(THREE, index=6)]
-    async with fake_consul(*script) as fake, watching(hasty(fake)) as watched:
+    async with fake_consul(*script) as fake, watching(hasty_consul(config(fake))) as watched:
         await watched.until(lambda snapshot: "c" in ids(snapshot))
         await fake.wait_asked(5)
         assert [asked.query.get("index") for asked in fake.watched[:5]] == [None, "100", None, "5", "6"]
@@ -97,7 +89,7 @@ async def test_the_index_starts_over_when_it_goes_backwards() -> None:
 
 
 async def test_an_index_of_zero_never_asks_without_blocking() -> None:
-    async with fake_consul(Reply(TWO, index=0), Reply(TWO, index=0)) as fake, watching(hasty(fake)):
+    async with fake_consul(Reply(TWO, index=0), Reply(TWO, index=0)) as fake, watching(hasty_consul(config(fake))):
         await fake.wait_asked(3)
         assert [asked.query.get("index") for asked in fake.watched[:3]] == [None, "1", None]
 
@@ -113,7 +105,7 @@ async def test_a_registry_that_answers_at_once_for_ever_is_asked_once_a_second()
 
 
 async def test_every_question_says_how_long_it_waits() -> None:
-    async with fake_consul(GOOD) as fake, watching(hasty(fake, service="my-nodes")):
+    async with fake_consul(GOOD) as fake, watching(hasty_consul(config(fake, service="my-nodes"))):
         await fake.wait_asked(2)
         first, second = fake.watched[:2]
         assert first.path == "/v1/health/service/my-nodes"
@@ -126,7 +118,7 @@ async def test_hostile_entries_are_one_log_line_and_the_rest_is_served(caplog: p
     body = listing(*evil, entry("a"))
     script = [Reply(body, index=1), Reply(body, index=2), Reply(body, index=3)]
     with caplog.at_level(logging.WARNING, logger="discovery"):
-        async with fake_consul(*script) as fake, watching(hasty(fake)) as watched:
+        async with fake_consul(*script) as fake, watching(hasty_consul(config(fake))) as watched:
             await fake.wait_asked(4)
             assert ids(watched.last) == {"a"}
     lines = [record.getMessage() for record in caplog.records]
@@ -139,7 +131,7 @@ async def test_losing_and_finding_the_registry_is_one_line_each(caplog: pytest.L
     down = Reply(b"No cluster leader", status=500)
     with caplog.at_level(logging.INFO, logger="discovery"):
         script = [GOOD, down, down, Reply(b"other", status=503), GOOD]
-        async with fake_consul(*script) as fake, watching(hasty(fake)) as watched:
+        async with fake_consul(*script) as fake, watching(hasty_consul(config(fake))) as watched:
             await watched.until(lambda snapshot: snapshot.stale)
             await watched.until(lambda snapshot: not snapshot.stale)
     levels = [record.levelname for record in caplog.records if record.name.startswith("discovery")]
@@ -147,7 +139,7 @@ async def test_losing_and_finding_the_registry_is_one_line_each(caplog: pytest.L
 
 
 async def test_the_age_grows_while_there_is_no_answer_to_be_believed() -> None:
-    async with fake_consul() as fake, watching(hasty(fake)) as watched:
+    async with fake_consul() as fake, watching(hasty_consul(config(fake))) as watched:
         assert watched.watcher.age() == float("inf")
         await fake.say(GOOD)
         await watched.until(lambda snapshot: snapshot.instances)
@@ -158,7 +150,7 @@ async def test_the_age_grows_while_there_is_no_answer_to_be_believed() -> None:
 
 
 async def test_closing_ends_a_question_under_way() -> None:
-    async with fake_consul(GOOD) as fake, watching(hasty(fake, wait_seconds=60)) as watched:
+    async with fake_consul(GOOD) as fake, watching(hasty_consul(config(fake, wait_seconds=60))) as watched:
         await fake.wait_asked(2)
         began = time.monotonic()
         await watched.watcher.close()
@@ -170,7 +162,7 @@ async def test_a_token_goes_with_every_call_and_a_rotated_one_is_read_again(tmp_
     file = tmp_path / "token"
     file.write_text("first\n")
     async with fake_consul(GOOD) as fake:
-        async with watching(hasty(fake, token_file=str(file))):
+        async with watching(hasty_consul(config(fake, token_file=str(file)))):
             await fake.wait_asked(2)
             file.write_text("second\n")
             await fake.say(Reply(THREE, index=11))
@@ -181,7 +173,7 @@ async def test_a_token_goes_with_every_call_and_a_rotated_one_is_read_again(tmp_
 @pytest.mark.parametrize(("configured", "sent"), [("mine", "mine"), ("", "from-the-environment")])
 async def test_the_environment_stands_in_only_for_a_token_never_told(configured, sent, monkeypatch) -> None:
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", "from-the-environment")
-    async with fake_consul(GOOD) as fake, watching(hasty(fake, token=configured)):
+    async with fake_consul(GOOD) as fake, watching(hasty_consul(config(fake, token=configured))):
         await fake.wait_asked(1)
         assert fake.watched[0].headers["x-consul-token"] == sent
 

@@ -15,7 +15,7 @@ from discovery.instance import Instance, Registrar, Snapshot, Status
 from discovery.registry import open_registrar, open_watcher
 from tests.fakes.nodes import health_face, instance
 from tests.fakes.real_consul import RealConsul
-from tests.fakes.watching import Watched, watching
+from tests.fakes.watching import Watched, hasty_consul, watching
 
 names = itertools.count()
 
@@ -40,7 +40,8 @@ class Place:
         return registrar
 
     def watching(self) -> AbstractAsyncContextManager[Watched]:
-        return watching(open_watcher(self.config))
+        consul = self.config.url.startswith("consul:")
+        return watching(hasty_consul(self.config) if consul else open_watcher(self.config))
 
 
 @pytest.fixture(params=["consul", "directory"])

@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from random import Random
+from urllib.parse import urlsplit
 
+from discovery.config import RegistryConfig
+from discovery.consul.client import ConsulClient, Endpoint
+from discovery.consul.watcher import ConsulWatcher
 from discovery.instance import Snapshot, Watcher
+from discovery.pace import TokenBucket
 
 
 class Watched:
@@ -50,3 +56,10 @@ async def watching(watcher: Watcher) -> AsyncIterator[Watched]:
         await watched.watcher.close()
         async with asyncio.timeout(10):
             await task
+
+
+def hasty_consul(config: RegistryConfig) -> ConsulWatcher:
+    """A watch of Consul that need not wait for its next token, for tests in which much happens."""
+    parts = urlsplit(config.url)
+    client = ConsulClient(Endpoint(parts.hostname or "", parts.port or 0, False), config)
+    return ConsulWatcher(client, config, Random(1), TokenBucket(100, 100.0))
