@@ -26,6 +26,7 @@ STREAMED = 16 << 20  # bytes above which a body may come as slowly as its client
 RATE_WINDOW = 30.0  # seconds over which a node's share of traffic is told
 ERROR_ALPHA = 0.05
 CAPACITY_MAX = 1024
+COUNT_MAX = 1_000_000  # requests a node may say it has
 FOREIGN_FRESH = 3.0  # seconds a node's report about others' requests is believed
 
 
@@ -250,8 +251,8 @@ class Backend:
         """Take a load report: what exceeds anything we sent lately is other gateways' work."""
         ours = self.peak
         self.peak = self.in_flight
-        self.reported_queue = report.queue_depth or 0
-        total = (report.inflight or 0) + self.reported_queue
+        self.reported_queue = min(COUNT_MAX, report.queue_depth or 0)
+        total = min(COUNT_MAX, report.inflight or 0) + self.reported_queue
         others = min(CAPACITY_MAX, total - ours)
         if others <= 0:
             self.foreign = 0

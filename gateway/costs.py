@@ -8,7 +8,7 @@ Only service times measured by nodes teach; what cannot be true is cut to what c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import inf
 
 FLOOR_MS = 0.1
 CEILING_MS = 3_600_000.0
@@ -31,17 +31,24 @@ PRIOR: Mapping[str, tuple[float, float]] = {
 PRIOR_OTHER = (15.0, 12.0)
 PRIOR_BYTES = (15.0, 40.0)  # per megabyte
 ANCHORS = (0.1, 1.0, 10.0, 50.0)  # where the prior's imagined points stand, MP or MB
-ANCHOR_WEIGHT = 1.5
+ANCHOR_WEIGHT = 0.4
+PATIENCE = 0.2  # how much of the imagined points counts when the scale is learned
 
 
 class Line:
-    """A robust, weighted, forgetful least-squares line through the origin's right half."""
+    """A robust, weighted, forgetful least-squares line for x from zero up.
 
-    __slots__ = ("a", "anchors", "b", "n", "sw", "swx", "swxx", "swxy", "swy")
+    The scale is learned first, by itself; the prior only says how the line is bent: its imagined points stand on the
+    prior times that scale.
+    """
+
+    __slots__ = ("a", "b", "bend", "n", "prior", "sw", "swx", "swxx", "swxy", "swy", "x0")
 
     def __init__(self, prior: tuple[float, float]) -> None:
-        self.anchors = _anchors(*prior)
+        self.prior = prior
         self.a, self.b = prior
+        self.x0 = prior[0] / prior[1]  # the x where the fixed part and the growing part are equal
+        self.bend = _imagined(*prior)
         self.n = 0
         self.sw = self.swx = self.swy = self.swxx = self.swxy = 0.0
 
@@ -51,13 +58,13 @@ class Line:
         return FLOOR_MS if y < FLOOR_MS else CEILING_MS if y > CEILING_MS else y
 
     def learn(self, x: float, y: float) -> None:
-        """Take one observation. Weights are 1/y², since errors grow with the value."""
+        """Take one observation. Its weight falls with the square of what it should cost: errors grow with the value."""
         expected = self.at(x)
         if y > expected * STEP:
             y = expected * STEP
         elif y < expected / STEP:
             y = expected / STEP
-        weight = 1.0 / (expected * expected)
+        weight = ((1.0 + self.x0) / (x + self.x0)) ** 2
         wx = weight * x
         self.sw = self.sw * DECAY + weight
         self.swx = self.swx * DECAY + wx
@@ -69,20 +76,24 @@ class Line:
             self._solve()
 
     def _solve(self) -> None:
-        w0, x0, y0, xx0, xy0 = self.anchors
-        sw, swx, swy = self.sw + w0, self.swx + x0, self.swy + y0
-        swxx, swxy = self.swxx + xx0, self.swxy + xy0
+        a0, b0 = self.prior
+        w0, x0, y0, xx0, xy0 = self.bend
+        scale = (self.swy + PATIENCE * y0) / (a0 * self.sw + b0 * self.swx + PATIENCE * y0)
+        sw, swx, swy = self.sw + w0, self.swx + x0, self.swy + y0 * scale
+        swxx, swxy = self.swxx + xx0, self.swxy + xy0 * scale
         slope = (sw * swxy - swx * swy) / (sw * swxx - swx * swx)
         # Neither part may be negative: a bigger image is never cheaper, nothing is free.
         self.b = max(0.0, slope)
         self.a = (swy - self.b * swx) / sw
         if self.a < 0.0:
             self.a, self.b = 0.0, swxy / swxx
+        self.x0 = min(50.0, max(0.05, self.a / self.b)) if self.b > 0.0 else 50.0
 
 
-def _anchors(a: float, b: float) -> tuple[float, float, float, float, float]:
+def _imagined(a: float, b: float) -> tuple[float, float, float, float, float]:
     """The sums of the prior's imagined points."""
-    points = [(x, a + b * x, ANCHOR_WEIGHT / (a + b * x) ** 2) for x in ANCHORS]
+    x0 = a / b
+    points = [(x, a + b * x, ANCHOR_WEIGHT * ((1.0 + x0) / (x + x0)) ** 2) for x in ANCHORS]
     return (
         sum(weight for _, _, weight in points),
         sum(weight * x for x, _, weight in points),
@@ -107,27 +118,30 @@ class Costs:
             if line is not None:
                 return line.at(x)
             a, b = PRIOR.get(image_format, PRIOR_OTHER)
-            return a + b * x
+            return min(CEILING_MS, a + b * x)
         line = self._lines.get((model, ""))
         x = max(0, body_bytes) * 1e-6
         if line is not None:
             return line.at(x)
-        return PRIOR_BYTES[0] + PRIOR_BYTES[1] * x
+        return min(CEILING_MS, PRIOR_BYTES[0] + PRIOR_BYTES[1] * x)
 
     def observed(
         self, model: str, image_format: str, pixels: int, body_bytes: int, service_ms: float, speed: float
     ) -> None:
         """Learn from a node of announced `speed` that worked `service_ms` on such a request."""
-        if not (isfinite(service_ms) and service_ms > 0.0 and speed > 0.0):
+        if not (0.0 < service_ms < inf and speed > 0.0):
             return
-        key, x = ((model, image_format), pixels * 1e-6) if pixels > 0 else ((model, ""), max(0, body_bytes) * 1e-6)
-        line = self._lines.get(key)
-        if line is None:
-            if len(self._lines) >= TABLE:
-                return
-            prior = PRIOR.get(image_format, PRIOR_OTHER) if pixels > 0 else PRIOR_BYTES
-            line = self._lines[key] = Line(prior)
-        line.learn(x, service_ms * speed)
+        kind = image_format if pixels > 0 else ""
+        line = self._lines.get((model, kind)) or self._new_line(model, kind, pixels > 0)
+        if line is not None:
+            line.learn((pixels if pixels > 0 else max(0, body_bytes)) * 1e-6, service_ms * speed)
+
+    def _new_line(self, model: str, kind: str, by_pixels: bool) -> Line | None:
+        if len(self._lines) >= TABLE:
+            return None
+        prior = PRIOR.get(kind, PRIOR_OTHER) if by_pixels else PRIOR_BYTES
+        line = self._lines[model, kind] = Line(prior)
+        return line
 
     def judged(self, model: str, predicted_ms: float, actual_ms: float) -> None:
         """Keep the mean relative error of predictions, node speed included."""

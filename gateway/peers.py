@@ -72,6 +72,7 @@ class Peers:
     def dismiss(self, backend: Backend) -> None:
         """Take a node's place away; what it holds goes on."""
         self._unshelve(backend)
+        self.changes += 1
         self.size -= 1
         self._discount(backend)
         backend.peers = None
@@ -112,7 +113,6 @@ class Peers:
         assert entry is not None
         del shelf[bisect_left(shelf, entry)]
         backend.shelf = backend.entry = None
-        self.changes += 1
 
     def _count(self, backend: Backend) -> None:
         step = backend.counted_step = backend.step

@@ -19,6 +19,9 @@ from gateway.ticket import Ticket
 
 INFINITY = float("inf")
 NOTHING_MS = 1e-9  # queued work that counts as none: sums of floats drift
+# The gain, as a share of the time until the answer, for which a node that could start now is passed over. A tenth beat
+# both nothing and a fifth in simulation (mean and p99 at 80 and 95 %), and saves decisions.
+WORTH_WAITING = 0.1
 LOOK_AGAIN = 0.05  # seconds after which a heavy lane is looked at again though its own pool has not changed
 
 # the node, when it is free, when it will have answered, and why outside the preferred pool if it is
@@ -135,10 +138,9 @@ class Placement:
         self, groups: Sequence[Peers], ticket: Ticket, lane: Lane, now: float, ahead: bool = True
     ) -> Pick | None:
         """By the policy, among nodes with a slot open, or, if `ahead`, open within the prefetch lead."""
-        if self._indexed:
-            lead = self.routing.prefetch_lead if ahead else -1.0
-            return soonest(groups, ticket.cost_ms, now, lead, lane.tried)
-        return self._by_policy(groups, ticket, lane, now, ahead)
+        if not self._indexed:
+            return self._by_policy(groups, ticket, lane, now, ahead)
+        return soonest(groups, ticket.cost_ms, now, self.routing.prefetch_lead if ahead else -1.0, lane.tried)
 
     def _by_policy(self, groups: Sequence[Peers], ticket: Ticket, lane: Lane, now: float, ahead: bool) -> Pick | None:
         nodes = [node for peers in groups for node in peers if self._eligible(node, lane, now, ahead)]
@@ -163,9 +165,10 @@ class Placement:
         groups = lane.home if lane.heavy or self.queue.heavy.count else lane.everywhere
         finish = pick[2]
         cost_ms = ticket.cost_ms
+        bound = finish - WORTH_WAITING * (finish - now)
         for peers in groups:
-            if now + cost_ms * peers.fastest < finish - 1e-9:
-                return self._elsewhere(groups, ticket, lane, pick[0], now, back_ms, finish) < finish
+            if now + cost_ms * peers.fastest < bound - 1e-9:
+                return self._elsewhere(groups, ticket, lane, pick[0], now, back_ms, bound) < bound
         return False
 
     def _elsewhere(

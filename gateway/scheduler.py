@@ -245,17 +245,18 @@ class Scheduler:
 
     def _check_nodes(self, ticket: Ticket, lane: Lane, now: float) -> None:
         """Raise NoNode when nobody usable may take it."""
-        groups = lane.everywhere
-        if not lane.tried:
-            if populated(groups):
-                return
-        elif any(node.id not in lane.tried for peers in groups for node in peers):
+        if not lane.tried and populated(lane.everywhere):
             return
-        else:
-            why = "Every usable node was tried" if populated(groups) else "No usable node"
-            raise NoNode(why, headers=self._retry_after(1.0))
+        if not any(node.id not in lane.tried for peers in lane.everywhere for node in peers):
+            raise self._no_node(ticket, lane, now)
+
+    def _no_node(self, ticket: Ticket, lane: Lane, now: float) -> NoNode:
+        if lane.tried and populated(lane.everywhere):
+            return NoNode("Every usable node was tried", headers=self._retry_after(1.0))
         wait = min(self.fleet.next_change - now, 2.0 * self.fleet.health.probe_interval)
-        raise NoNode(f"No usable node for {'heavy' if ticket.heavy else 'light'} work", headers=self._retry_after(wait))
+        return NoNode(
+            f"No usable node for {'heavy' if ticket.heavy else 'light'} work", headers=self._retry_after(wait)
+        )
 
     def _hopeless_at(self, lane: Lane, ticket: Ticket) -> float:
         """The moment after which even the fastest node would be late."""
