@@ -62,7 +62,7 @@ def test_every_answer_says_where_it_was_made_and_how_long_it_took(fleet: Up) -> 
     }
     assert headers["x-fleetgate-attempts"] == "1"
     explanation = json.loads(headers["x-fleetgate-explain"])
-    assert explanation["pixels"] == 451 * 300
+    assert explanation["pixels"] == 300 * 300
     assert "endpoint-load-metrics" not in headers
 
 

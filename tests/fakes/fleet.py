@@ -55,8 +55,10 @@ class Up:
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Ctrl-C; the exit code."""
+        assert self.process.stdout is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
+        if not self.process.stdout.closed:
             rest, _ = self.process.communicate(timeout=self.seconds)
             self.output += rest.decode()
         return self.process.returncode
