@@ -20,6 +20,7 @@ from discovery.static import StaticRegistrar, StaticWatcher, parse_list
 
 CONSUL_PORT, CONSUL_TLS_PORT = 8500, 8501
 WILDCARDS = {"", "0.0.0.0", "::"}
+ANYWHERE = "192.0.2.1"  # reserved for documentation (RFC 5737): reached by the default route, and never spoken to
 
 
 def open_watcher(config: RegistryConfig, rng: Random | None = None) -> Watcher:
@@ -47,12 +48,17 @@ def announced_host(bound: str, config: RegistryConfig) -> str:
     """The host to announce for a node that listens at `bound`.
 
     A wildcard is nowhere to connect to: then it is our address on the registry's network, or loopback where
-    the registry is this machine itself. Raises OSError when there is no way to the registry.
+    the registry is this machine itself. Raises OSError when this machine has no network.
     """
     if bound not in WILDCARDS:
         return bound
     scheme, _ = _split(config)
-    return own_address(_endpoint(config).host) if scheme.startswith("consul") else "127.0.0.1"
+    if not scheme.startswith("consul"):
+        return "127.0.0.1"
+    try:
+        return own_address(_endpoint(config).host)
+    except OSError:  # its name does not resolve while it is down, and that must fail no node
+        return own_address(ANYWHERE)
 
 
 def _split(config: RegistryConfig) -> tuple[str, str]:
