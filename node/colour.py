@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 from PIL import Image
 
@@ -24,6 +26,8 @@ def depth(image: Image.Image) -> float:
         return 0.0
     extrema = image.getextrema()
     brightest = float(extrema[1])  # type: ignore[arg-type]  # one band: a plain pair
+    if not isfinite(brightest):
+        return 255.0
     if image.mode == "I":
         return 65535.0 if brightest <= 65535 else 2147483647.0
     return next((top for top in (1.0, 255.0, 65535.0) if brightest <= top), max(brightest, 1.0))
@@ -38,7 +42,7 @@ def to_rgb(image: Image.Image, brightest: float) -> Image.Image:
         # The high byte, as Pillow itself does for colour images of 16 bits.
         return _grey(np.asarray(image).astype(np.uint16) >> 8)
     if mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0)
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
         return _grey(np.clip(values * (255.0 / brightest), 0, 255).round())
     if image.has_transparency_data:
         return _on_background(image)

@@ -1,12 +1,14 @@
 """From a decoded picture to the model's size: upright, RGB, the box cut out, resized. Exact, in bounded memory.
 
-Pillow resizes in two passes, across and then down, with 8 bits between them. So a picture may go across strip by
-strip and then down as a whole: the bits are those of one call, but only a strip is ever copied or converted.
+Pillow resizes in two passes with 8 bits between them: across and then down, until release 13, which for some tall
+pictures goes down first. Here it is always across and then down, so that an answer depends on no release; then
+a picture can go across strip by strip, and only a strip is ever copied or converted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil, floor
 
 from PIL import Image
 
@@ -17,6 +19,7 @@ STRIP_PIXELS = 1 << 21  # at most 24 MiB in all conversions of one strip
 
 Box = tuple[float, float, float, float]
 
+_WIDEST_FILTER = 3  # Lanczos, in pixels of the smaller picture
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -57,27 +60,22 @@ def frame(image: Image.Image, orientation: int, view: Box, steps: Preprocessing)
     height = upright_size(image.size, orientation)[1]
     resample = _FILTERS[steps.filter]
     left, top, right, bottom = view
-    canvas: Image.Image | None = None
-    for start, strip in _upright_strips(image, orientation):
-        if strip.height == height:
-            return strip.resize((steps.width, steps.height), resample, box=view)
-        if canvas is None:
-            canvas = Image.new("RGB", (steps.width, height))
+    # Rows that the second pass will look at: the view's, and what the widest filter reaches beyond.
+    reach = _WIDEST_FILTER * max(1.0, (bottom - top) / steps.height) + 1
+    first, last = max(0, floor(top - reach)), min(height, ceil(bottom + reach))
+    canvas = Image.new("RGB", (steps.width, last - first))
+    for start, strip in _upright_strips(image, orientation, first, last):
         across = strip.resize((steps.width, strip.height), resample, box=(left, 0, right, strip.height))
-        canvas.paste(across, (0, start))
-    assert canvas is not None
-    return canvas.resize((steps.width, steps.height), resample, box=(0, top, steps.width, bottom))
+        canvas.paste(across, (0, start - first))
+    return canvas.resize((steps.width, steps.height), resample, box=(0, top - first, steps.width, bottom - first))
 
 
-def _upright_strips(image: Image.Image, orientation: int) -> Iterator[tuple[int, Image.Image]]:
-    """The upright picture as RGB from top to bottom: first row and picture of each strip."""
-    width, height = upright_size(image.size, orientation)
-    plain = image.mode == "RGB" and orientation not in _TURNS and "transparency" not in image.info
-    rows = height if plain else max(1, STRIP_PIXELS // width)
+def _upright_strips(image: Image.Image, orientation: int, first: int, last: int) -> Iterator[tuple[int, Image.Image]]:
+    """The upright picture's rows from `first` to `last` as RGB: first row and picture of each strip."""
+    rows = max(1, STRIP_PIXELS // upright_size(image.size, orientation)[0])
     brightest = colour.depth(image)
-    for start in range(0, height, rows):
-        end = min(start + rows, height)
-        part = image if end - start == height else image.crop(_raw_box(image.size, orientation, start, end))
+    for start in range(first, last, rows):
+        part = image.crop(_raw_box(image.size, orientation, start, min(start + rows, last)))
         rgb = colour.to_rgb(part, brightest)
         yield start, rgb.transpose(_TURNS[orientation]) if orientation in _TURNS else rgb
 

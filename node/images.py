@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from node import framing, jpeg
+from node import framing, jpeg, png
 from repository.manifest import Preprocessing
 from wire.errors import TooLarge, Undecodable, UnsupportedMedia
 from wire.image_header import ImageHeader, Unknown, read_header
@@ -63,6 +63,8 @@ class Reader:
         """One row of the model's input. Takes up to seconds: not for the event loop. Raises Undecodable, TooLarge."""
         if header.format == "jpeg":
             jpeg.refuse_bomb(data, header.pixels, self.most_scans)
+        elif header.format == "png":
+            png.refuse_damage(data)
         with _foreign_errors():
             image = Image.open(io.BytesIO(data), formats=[header.format.upper()])
         self._refuse_pixels(*image.size)
