@@ -14,7 +14,7 @@ from aiohttp import web
 from node import body, inflate, strict
 from node.batcher import Batcher
 from node.config import Limits
-from node.connection import SERVER_NAME, Connection, refusal
+from node.connection import SERVER_NAME, SPOKEN, Connection, refusal
 from node.engine import Engine, State
 from node.exchange import Answer, Asked, Incoming
 from node.intake import Intake
@@ -99,9 +99,9 @@ class Api:
         return response
 
     async def _respond(self, request: web.BaseRequest, request_id: str) -> web.Response:
-        target, headers = request.raw_path, request.headers
+        target, headers, spoken = request.raw_path, request.headers, request[SPOKEN]
         try:
-            strict.check_head(request.version, target, headers, request.raw_headers, self._limits.headers_bytes)
+            strict.check_head(spoken, target, headers, request.raw_headers, self._limits.headers_bytes)
         except WireError as error:
             response = refusal(error, request_id)
             response.force_close()

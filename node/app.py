@@ -34,7 +34,7 @@ from repository.manifest import ArtefactError, read
 
 log = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0  # for requests that the drain gave up
 _LOOK_SECONDS = 0.02  # while leaving: whether all is finished
 
 
@@ -124,14 +124,14 @@ class Node:
         self._gauges()
         self._connections = Connections(self.api.handle, config.limits)
         self._listener: asyncio.Server | None = None
+        self._bound = config.listen.host, config.listen.port
         self._registrar: Registrar | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def address(self) -> str:
         """host:port that it listens on."""
-        assert self._listener is not None
-        host, port = self._listener.sockets[0].getsockname()[:2]
+        host, port = self._bound
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def start(self) -> None:
@@ -146,6 +146,7 @@ class Node:
             raise CannotStart(str(error)) from None
         except OSError as error:
             raise CannotStart(f"cannot listen on {listen.host}:{listen.port}: {error.strerror or error}") from None
+        self._bound = self._listener.sockets[0].getsockname()[:2]
         self._tasks.append(asyncio.create_task(lag.watch(self.metrics.lag), name="lag"))
 
     async def become_ready(self) -> None:
@@ -185,6 +186,7 @@ class Node:
             self._listener.close()
         if self._registrar is not None:
             await self._registrar.close()
+        self._connections.pre_shutdown()  # idle connections end; aiohttp's shutdown alone would wait for them
         await self._connections.shutdown(_CLOSE_SECONDS)
         for task in self._tasks:
             task.cancel()
@@ -202,10 +204,9 @@ class Node:
         ]
 
     def _instance(self) -> Instance:
-        assert self._listener is not None
         announce, registry = self.config.announce, self.config.registry
         host = announce.host or announced_host(self.config.listen.host, registry)
-        port = announce.port or self._listener.sockets[0].getsockname()[1]
+        port = announce.port or self._bound[1]
         return Instance(
             id=f"{registry.service}-{host}-{port}",
             host=host,

@@ -13,7 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 
 from node.config import Limits
@@ -23,8 +24,10 @@ from wire.errors import CONTENT_TYPE, BadRequest, NodeBusy, WireError
 from wire.headers import REFUSED, REQUEST_ID, RETRY_AFTER
 
 SERVER_NAME = "fleetgate"
+SPOKEN = web.RequestKey("SPOKEN", tuple)  # the HTTP version that the client claims
 # aiohttp's private names that this file stands on.
 _RELIED_UPON = frozenset({"_messages", "_waiter", "_current_request", "_force_close", "_close", "_keepalive"})
+_NOT_HTTP = "UNKNOWN"  # aiohttp's stand-in for what it could not parse
 _UNREAD_ANSWER_MS = 30_000
 
 
@@ -72,6 +75,7 @@ class Connections(web.Server):
         super().__init__(
             handler,
             handler_cancellation=True,
+            request_factory=self._request,
             access_log=None,
             logger=log,
             auto_decompress=False,
@@ -86,6 +90,21 @@ class Connections(web.Server):
     def __call__(self) -> web.RequestHandler:
         """A handler for a connection that was just accepted."""
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        spoken = message.version
+        if message.method == _NOT_HTTP or spoken not in (HttpVersion10, HttpVersion11):
+            message = message._replace(version=HttpVersion11)  # aiohttp would answer in whatever was claimed
+        request = web.BaseRequest(message, payload, protocol, writer, task, self._loop)
+        request[SPOKEN] = spoken
+        return request
 
     @property
     def half_heads(self) -> int:
@@ -113,8 +132,7 @@ class Connection(web.RequestHandler):
         """Admit the client unless there are too many."""
         if len(self._server.connections) >= self._server.limits.connections:
             self._force_close = True
-            assert isinstance(transport, asyncio.Transport)
-            transport.abort()
+            transport.close()
             return
         super().connection_made(transport)
         self._expect_head()

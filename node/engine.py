@@ -179,9 +179,9 @@ def _served(spec: TensorSpec, steps: Preprocessing | None) -> tuple[int | None, 
 
 
 def _best_of(session: Runs, inputs: Arrays) -> float:
-    """Milliseconds of a warm batch: the best of three, so that a neighbour's noise does not count."""
+    """Milliseconds of a warm batch: the better of two, as a neighbour's noise only adds."""
     times = []
-    for _ in range(3):
+    for _ in range(2):
         start = perf_counter()
         session.run(inputs)
         times.append((perf_counter() - start) * 1000)
