@@ -26,7 +26,7 @@ def main() -> int:
 
 
 def _consul() -> str:
-    found = subprocess.run([sys.executable, "-m", "tests.fakes.get_consul"], cwd=ROOT, check=False)
+    found = subprocess.run([sys.executable, "-m", "tests.get_consul"], cwd=ROOT, check=False)
     return "" if found.returncode == 0 else "no Consul for the tests (see the line above)"
 
 
