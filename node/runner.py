@@ -17,33 +17,15 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+from tensorflow.core.protobuf import config_pb2
 
 from repository.manifest import ArtefactError, Manifest, TensorSpec
+from repository.running import session_config
 from wire.errors import ModelFailed
 
 Array = NDArray[Any]
 Device = Literal["auto", "cpu", "gpu"]
 v1 = tf.compat.v1
-OFF = rewriter_config_pb2.RewriterConfig.OFF
-# What `repository.graph.optimise` has done already; only fusing for this very processor is left to the session:
-# starting takes 0.15 s less and the process 60 MB less than with all passes, runs take the same.
-DONE_AHEAD = (
-    "arithmetic_optimization",
-    "auto_mixed_precision",
-    "common_subgraph_elimination",
-    "constant_folding",
-    "debug_stripper",
-    "dependency_optimization",
-    "function_optimization",
-    "implementation_selector",
-    "layout_optimizer",
-    "loop_optimization",
-    "pin_to_host_optimization",
-    "scoped_allocator_optimization",
-    "shape_optimization",
-    "use_plugin_optimizers",
-)
 
 
 class Runner:
@@ -51,9 +33,10 @@ class Runner:
 
     def __init__(self, graph: bytes, manifest: Manifest, threads: int, runners: int, device: Device) -> None:
         self.device = _device(device)
-        self._session = v1.Session(
-            graph=_imported(graph), config=_config(threads, runners, self.device, manifest.optimised)
+        config = session_config(
+            threads, runners, self.device, optimised=manifest.optimised, precision=manifest.precision
         )
+        self._session = v1.Session(graph=_imported(graph), config=config)
         self._close = weakref.finalize(self, self._session.close)  # at exit too: TensorFlow's own clean-up complains
         try:
             # Not the public `make_callable`: given feeds, that is `Session.run`, 0.1 ms slower at every call.
@@ -103,31 +86,6 @@ def _imported(data: bytes) -> Any:
     except (DecodeError, ValueError, TypeError, tf.errors.OpError) as error:
         raise ArtefactError(f"TensorFlow cannot read the graph: {_reason(error)}") from error
     return graph
-
-
-def _config(threads: int, runners: int, device: str, optimised: bool) -> Any:
-    """Each runner has its share of the threads; an operation runs in its caller's own thread.
-
-    A pool for operations gains nothing beside several callers, and a pool of one makes them queue: 104 images/s
-    against 183 with two callers on two cores.
-    """
-    share = max(1, threads // runners)
-    config = v1.ConfigProto(
-        intra_op_parallelism_threads=share,
-        inter_op_parallelism_threads=-1 if share == 1 or runners == 1 else runners,
-        use_per_session_threads=True,  # else the first session of the process decides for all
-        allow_soft_placement=True,
-        device_count={"GPU": 0} if device == "cpu" else {},
-    )
-    config.gpu_options.allow_growth = True
-    options = config.graph_options.rewrite_options
-    if optimised and device == "cpu":
-        for name in DONE_AHEAD:
-            setattr(options, name, OFF)
-        options.disable_model_pruning = True
-        options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
-        options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
-    return config
 
 
 def _device(wanted: Device) -> Literal["cpu", "gpu"]:

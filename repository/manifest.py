@@ -33,9 +33,11 @@ Dtype = Literal[
     "float16", "bfloat16", "float32", "float64", "string",
 ]  # fmt: skip
 
+Precision = Literal["float32", "bfloat16"]
+
 
 class ArtefactError(Exception):
-    """An artefact that must not be served; the message is one line and names the file."""
+    """An artefact that must not be served, or a model none can be made of; the message is one line."""
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,6 +108,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     optimised: Annotated[
         bool, Meta(description="TensorFlow's graph optimiser has run; sessions need not repeat it")
     ] = False
+    precision: Annotated[
+        Precision,
+        Meta(description="bfloat16: checked to be exact enough, used where the processor has it"),
+    ] = "float32"
     preprocessing: Preprocessing | None = None
     labels: Annotated[str, Meta(description="file with a JSON list of class names; empty: none")] = ""
     label_output: Annotated[str, Meta(description="the output whose last axis the labels name")] = ""

@@ -10,7 +10,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,51 +21,62 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from repository.graph import Frozen
-from repository.manifest import CostPrior, Preprocessing, TensorSpec
+from repository.graph import Frozen, GraphDef
+from repository.manifest import CostPrior, Precision, Preprocessing, TensorSpec
 from repository.reference import row
+from repository.running import session_config
 
+Array = NDArray[Any]
+Run = Callable[[Sequence[Array]], Sequence[Array]]
 v1 = tf.compat.v1
 MEGAPIXELS = 2.0  # of the picture that is decoded: big enough that fixed costs do not show
 FORMATS = {"jpeg": {"quality": 85}, "png": {"compress_level": 6}, "webp": {"quality": 80, "method": 0}}
 SAVERS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
 
 
-def cost(frozen: Frozen, buckets: Sequence[int], steps: Preprocessing | None) -> CostPrior:
+def cost(
+    frozen: Frozen, buckets: Sequence[int], steps: Preprocessing | None, precision: Precision = "float32"
+) -> CostPrior:
     """Run every bucket, decode a picture of every usual format: medians in milliseconds."""
     return CostPrior(
         machine=_machine(),
-        infer_ms=inference(frozen, buckets or (1,)),
+        infer_ms=inference(frozen, buckets or (1,), precision),
         decode_ms_per_megapixel=decoding(steps) if steps else {},
     )
 
 
-def inference(frozen: Frozen, buckets: Sequence[int]) -> dict[int, float]:
+def inference(frozen: Frozen, buckets: Sequence[int], precision: Precision) -> dict[int, float]:
     """Milliseconds of one warm run by batch size, on one thread; empty when a shape is not known."""
     if any(side is None for spec in frozen.inputs for side in spec.shape[1:]):
         return {}
-    run = runner(frozen)
+    feeds, fetches = [spec.tensor for spec in frozen.inputs], [spec.tensor for spec in frozen.outputs]
     costs = {}
-    for size in buckets:
-        rows = [ones(spec, size) for spec in frozen.inputs]
-        costs[size] = round(_median_ms(partial(run, *rows), repeats=5), 2)
+    with running(frozen.graph, feeds, fetches, precision=precision) as run:
+        for size in buckets:
+            rows = [ones(spec, size) for spec in frozen.inputs]
+            costs[size] = round(_median_ms(partial(run, rows), repeats=5), 2)
     return costs
 
 
-def runner(frozen: Frozen) -> Callable[..., list[NDArray[Any]]]:
-    """The graph as a function of its inputs in order, on one thread in the caller's own."""
-    with tf.Graph().as_default() as graph:
-        tf.import_graph_def(frozen.graph, name="")
-    one_thread = v1.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1, use_per_session_threads=True
-    )
-    session = v1.Session(graph=graph, config=one_thread)
-    fetches, feeds = [spec.tensor for spec in frozen.outputs], [spec.tensor for spec in frozen.inputs]
-    call: Callable[..., list[NDArray[Any]]] = session.make_callable(fetches, feed_list=feeds)
-    return call
+@contextmanager
+def running(
+    graph: GraphDef,
+    feeds: Sequence[str],
+    fetches: Sequence[str],
+    *,
+    optimised: bool = True,
+    precision: Precision = "float32",
+) -> Iterator[Run]:
+    """The graph as a function of the tensors `feeds` in order, on one thread."""
+    with tf.Graph().as_default() as built:
+        tf.import_graph_def(graph, name="")
+    config = session_config(1, 1, optimised=optimised, precision=precision)
+    with closing(v1.Session(graph=built, config=config)) as session:  # not as the default: that turns eager calls off
+        call = session.make_callable(list(fetches), feed_list=list(feeds))
+        yield lambda arrays: call(*arrays)
 
 
-def ones(spec: TensorSpec, rows: int) -> NDArray[Any]:
+def ones(spec: TensorSpec, rows: int) -> Array:
     """A harmless value for an input, `rows` long where its batch is free."""
     shape = tuple(rows if side is None else side for side in spec.shape)
     if spec.dtype == "string":
@@ -74,7 +86,7 @@ def ones(spec: TensorSpec, rows: int) -> NDArray[Any]:
 
 def decoding(steps: Preprocessing) -> dict[str, float]:
     """Milliseconds per megapixel from bytes to a row of input, by format, with Pillow."""
-    picture = _scene(MEGAPIXELS)
+    picture = scene(MEGAPIXELS)
     costs = {}
     for name, options in FORMATS.items():
         data = io.BytesIO()
@@ -88,9 +100,9 @@ def _decode(data: io.BytesIO, steps: Preprocessing) -> NDArray[np.float32]:
     return row(Image.open(data), steps)
 
 
-def _scene(megapixels: float) -> Image.Image:
-    """A picture that compresses like a photograph: soft shapes under fine grain, always the same."""
-    chance = np.random.default_rng(0)
+def scene(megapixels: float, seed: int = 0) -> Image.Image:
+    """A picture that compresses like a photograph: soft shapes under fine grain, the same for the same seed."""
+    chance = np.random.default_rng(seed)
     height, width = round((megapixels * 1e6 / 1.5) ** 0.5), round((megapixels * 1e6 * 1.5) ** 0.5)
     shapes = Image.fromarray(chance.integers(0, 256, (24, 36, 3), np.uint8)).resize((width, height))
     grain = chance.normal(0, 4, (height, width, 1))
