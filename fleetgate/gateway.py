@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 import gateway.app
-
 from fleetgate import program
 from gateway.config import GatewayConfig
 

@@ -6,9 +6,8 @@ import argparse
 from typing import Any
 
 import node.app
-from node.config import NodeConfig
-
 from fleetgate import program
+from node.config import NodeConfig
 
 
 def add_parser(subparsers: Any) -> None:

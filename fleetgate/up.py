@@ -123,7 +123,7 @@ async def _registry(args: argparse.Namespace) -> str:
         ):
             answer.raise_for_status()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise CannotStart(f"no Consul at {args.consul}: {error or type(error).__name__}") from None
+        raise CannotStart(f"no Consul at {args.consul}: {str(error) or type(error).__name__}") from None
     return f"{'consuls' if secure else 'consul'}://{address}"
 
 

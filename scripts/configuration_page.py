@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import msgspec
-from node.config import NodeConfig
 
 from fleetgate.options import Option, options
 from gateway.config import GatewayConfig
+from node.config import NodeConfig
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
