@@ -1,0 +1,74 @@
+"""The head of an answer as bytes (pure). HTTP/1.1 always; what the version of the client forbids is left out."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from http import HTTPStatus
+
+from gateway.outcome import Outcome
+from wire.errors import CONTENT_TYPE, BadRequest, ClientGone, WireError
+from wire.headers import REQUEST_ID
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_NO_BODY = frozenset({204, 205, 304})
+_UNPRINTABLE = re.compile(r"[^!-~]")
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def may_have_body(method: str, status: int) -> bool:
+    """Whether bytes may follow this head (RFC 9110 section 6.4.1)."""
+    return method != "HEAD" and status not in _NO_BODY and status >= 200
+
+
+def head(status: int, headers: Iterable[tuple[str, str]], connection: str, framing: str) -> bytes:
+    """Status line and fields. `connection` and `framing` are whole lines, or empty.
+
+    Field values came from a strict parser or from us: none holds a line break.
+    """
+    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return f"{line}{fields}{framing}{connection}\r\n".encode("utf-8", "surrogateescape")
+
+
+def chunk_head(size: int) -> bytes:
+    """What stands before a chunk of `size` bytes."""
+    return b"%x\r\n" % size
+
+
+@lru_cache(maxsize=4096)
+def token(name: str) -> str:
+    """A name from the registry as a header's value: what could break a line or a log becomes `?`."""
+    return _UNPRINTABLE.sub("?", name)[:256]
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second))
+
+
+def date(now: float) -> str:
+    """The Date field's value; `now` is wall clock, seconds since the epoch."""
+    return _date(int(now))
+
+
+def timing(outcome: Outcome, total_ms: float) -> str:
+    """Server-Timing's value: where the time went, milliseconds."""
+    return (
+        f"recv;dur={outcome.recv_ms:.3f}, queue;dur={outcome.queue_ms:.3f}, connect;dur={outcome.connect_ms:.3f}, "
+        f"infer;dur={outcome.service_ms:.3f}, total;dur={total_ms:.3f}"
+    )
+
+
+def problem(error: WireError, request_id: str) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Status, fields and body of an error: the one place where an error becomes an answer.
+
+    499 is for logs; a client that can still hear sent something that broke off.
+    """
+    if isinstance(error, ClientGone):
+        error = BadRequest(error.detail)
+    fields = [("Content-Type", CONTENT_TYPE), (REQUEST_ID, request_id), *error.headers.items()]
+    return error.status, fields, error.body(request_id)

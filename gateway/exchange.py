@@ -1,0 +1,148 @@
+"""One request on a client's connection, and its answer: what the API sees of HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Sequence
+from typing import TYPE_CHECKING, Union
+
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from gateway import answers
+from gateway.strict import HTTP_1_0
+from wire.errors import ClientGone, WireError
+
+if TYPE_CHECKING:
+    from aiohttp.http_parser import RawRequestMessage
+
+    from gateway.connection import Connection
+
+Headers = list[tuple[str, str]]
+_NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+Message = Union["RawRequestMessage", WireError]
+
+
+class Exchange:
+    """A parsed head, the body as it comes, and the one answer that may be sent.
+
+    `fault` is set instead of a head when what came was no request; the answer to it closes the connection.
+    `arrival` is monotonic seconds.
+    """
+
+    __slots__ = (
+        "arrival",
+        "awaits_continue",
+        "begun",
+        "connection",
+        "fault",
+        "headers",
+        "keep_alive",
+        "method",
+        "payload",
+        "raw_headers",
+        "sent",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        message: Message,
+        payload: StreamReader,
+        arrival: float,
+    ) -> None:
+        self.connection = connection
+        self.payload = payload
+        self.arrival = arrival
+        self.awaits_continue = False
+        self.begun = False  # the answer's head is sent
+        self.sent = 0  # bytes of the answer's body
+        if isinstance(message, WireError):
+            self.fault: WireError | None = message
+            self.method = self.target = ""
+            self.version: tuple[int, int] = HTTP_1_0
+            self.headers: CIMultiDictProxy[str] = _NO_HEADERS
+            self.raw_headers: tuple[tuple[bytes, bytes], ...] = ()
+            self.keep_alive = False
+        else:
+            self.fault = None
+            self.method = message.method
+            self.target = message.path
+            self.version = message.version
+            self.headers = message.headers
+            self.raw_headers = message.raw_headers
+            # What asks for another protocol gets this one; what follows it on the wire is nothing to us.
+            self.keep_alive = not message.should_close and not message.upgrade
+
+    @property
+    def client(self) -> str:
+        """The peer's address."""
+        return self.connection.client
+
+    @property
+    def unread(self) -> bool:
+        """Whether some of the body has not come yet, so that nothing after it could be read as a request."""
+        return not self.payload.is_eof()
+
+    def proceed(self) -> None:
+        """Tell a client that waits for it to send its body."""
+        if self.awaits_continue:
+            self.awaits_continue = False
+            if not self.payload.total_bytes:
+                self.connection.write(answers.CONTINUE)
+
+    def answer(self, status: int, headers: Headers, body: Sequence[bytes] = ()) -> None:
+        """Send a whole answer. Raises ClientGone."""
+        size = sum([len(chunk) for chunk in body])
+        framing = f"Content-Length: {size}\r\n"
+        head = self._head(status, headers, framing)
+        if size and answers.may_have_body(self.method, status):
+            self.sent = size
+            self.connection.writelines([head, *body])
+        else:
+            self.connection.write(head)
+
+    async def stream(self, status: int, headers: Headers, length: int | None, chunks: AsyncIterable[bytes]) -> None:
+        """Send an answer as it comes, no faster than the client reads. `length` None: nobody knows it yet.
+
+        An answer that breaks off breaks the connection too: the client must not take it for whole. Raises ClientGone.
+        """
+        chunked = length is None and self.version != HTTP_1_0
+        if length is None and not chunked:
+            self.keep_alive = False
+        framing = (
+            "Transfer-Encoding: chunked\r\n" if chunked else "" if length is None else f"Content-Length: {length}\r\n"
+        )
+        self.connection.write(self._head(status, headers, framing))
+        if not answers.may_have_body(self.method, status):
+            return
+        try:
+            async for chunk in chunks:
+                await self._send(chunk, chunked)
+        except BaseException:
+            self.connection.abort()
+            raise
+        if chunked:
+            self.connection.write(answers.LAST_CHUNK)
+
+    async def _send(self, chunk: bytes, chunked: bool) -> None:
+        if not chunk:
+            return
+        self.sent += len(chunk)
+        if chunked:
+            self.connection.writelines([answers.chunk_head(len(chunk)), chunk, b"\r\n"])
+        else:
+            self.connection.write(chunk)
+        await self.connection.drained()
+
+    def _head(self, status: int, headers: Headers, framing: str) -> bytes:
+        if self.begun:
+            raise ClientGone("the answer had begun")
+        self.begun = True
+        self.keep_alive = self.keep_alive and not self.unread and not self.connection.leaving
+        if not self.keep_alive:
+            connection = "Connection: close\r\n"
+        else:
+            connection = "Connection: keep-alive\r\n" if self.version == HTTP_1_0 else ""
+        return answers.head(status, headers, connection, framing if status not in (204, 304) else "")

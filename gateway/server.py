@@ -1,0 +1,121 @@
+"""The public listener's connections: aiohttp's low-level server with caps, deadlines and a drain that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp.http_parser import HttpRequestParser
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_server import Server as LowLevelServer
+
+from gateway import answers
+from gateway.admission import ConnectionCap
+from gateway.config import Limits
+from gateway.connection import Connection
+from gateway.exchange import Exchange
+from wire import ids
+from wire.errors import QueueFull, QuotaExceeded, WireError
+
+_log = logging.getLogger("gateway.server")
+_C_PARSER = "aiohttp._http_parser"
+# aiohttp's private names that gateway/connection.py stands on.
+_RELIED_UPON = frozenset(
+    {"_messages", "_waiter", "_parser", "_request_count", "_force_close", "_buffer_paused", "_max_msg_queue_size"}
+)
+_SWEEPS_PER_DEADLINE = 8
+_LONGEST_SWEEP = 0.5
+
+
+class UnfitAiohttp(Exception):
+    """The aiohttp at hand must not serve the public."""
+
+
+def check_aiohttp() -> None:
+    """Refuse to start weaker or slower than tested; raises UnfitAiohttp."""
+    if HttpRequestParser.__module__ != _C_PARSER:
+        raise UnfitAiohttp(
+            "aiohttp came without its C parser, and its Python parser is lax and slow: install the wheel"
+        )
+    slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
+    if missing := _RELIED_UPON - slots:
+        raise UnfitAiohttp(f"aiohttp has changed inside ({', '.join(sorted(missing))}): install the tested 3.14")
+
+
+class Server(LowLevelServer):
+    """Makes a Connection for every client, ends what is overdue, and can leave politely."""
+
+    def __init__(self, handle: Callable[[Exchange], Awaitable[None]], limits: Limits, cap: ConnectionCap) -> None:
+        super().__init__(handle, handler_cancellation=True)  # type: ignore[arg-type] # our own handler, our own exchange
+        self.handle = handle
+        self.limits = limits
+        self.cap = cap
+        self.draining = False
+        self._open: set[Connection] = set()
+        self._empty = asyncio.Event()
+
+    def __call__(self) -> Connection:
+        """A protocol for one accepted connection."""
+        return Connection(self, self._loop)
+
+    def enter(self, client: str) -> bytes | None:
+        """Count a connection, or the answer that turns it away."""
+        full = self.cap.enter(client)
+        if not full:
+            return None
+        headers = {"Retry-After": "1"}
+        error: WireError
+        if full == "client":
+            error = QuotaExceeded("your address has too many connections open", headers=headers)
+        else:
+            error = QueueFull("too many connections are open", headers=headers)
+        status, fields, body = answers.problem(error, ids.request_id(None))
+        return answers.head(status, fields, "Connection: close\r\n", f"Content-Length: {len(body)}\r\n") + body
+
+    def joined(self, connection: Connection) -> None:
+        """A connection that entered is open."""
+        self._open.add(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """It is closed."""
+        self._open.discard(connection)
+        self.cap.leave(connection.client)
+        if self.draining and not self._open:
+            self._empty.set()
+
+    def log_failure(self, connection: Connection) -> None:
+        """Something broke that no request stands for; it must never happen."""
+        _log.exception("connection failed", extra={"fields": {"client": connection.client}})
+
+    async def keep_deadlines(self) -> None:
+        """Look at every connection several times per shortest deadline, until cancelled."""
+        limits = self.limits
+        shortest = min(limits.header_seconds, limits.body_idle_seconds, limits.keepalive_seconds, limits.write_seconds)
+        period = min(_LONGEST_SWEEP, shortest / _SWEEPS_PER_DEADLINE)
+        while True:
+            await asyncio.sleep(period)
+            now = time.monotonic()
+            for connection in list(self._open):
+                connection.overdue(now)
+
+    async def drain(self, seconds: float) -> bool:
+        """Finish every request that has begun to come, at most for `seconds`; whether all were finished.
+
+        From now on every answer closes its connection, and idle connections are closed. The listening socket must
+        be closed by the caller before.
+        """
+        self.draining = True
+        for connection in list(self._open):
+            connection.retire()
+        if not self._open:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in list(self._open):
+                connection.abort()
+            return False
+        return True
