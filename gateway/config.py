@@ -151,6 +151,9 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_sample: Annotated[
         float, Meta(ge=0, le=1, description="share of successful requests logged; errors always")
     ] = 1.0
+    access_rate: Annotated[
+        float, Meta(ge=0, description="successful requests logged a second at most: a line costs half a request")
+    ] = 100.0
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

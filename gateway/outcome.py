@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.decision import Decision
+
 
 class Outcome(msgspec.Struct, kw_only=True):
     """One finished request. Durations are milliseconds."""
@@ -35,5 +37,5 @@ class Outcome(msgspec.Struct, kw_only=True):
     client: str = ""
     trace_id: str = ""
     why: str = ""  # why this size class
-    decision: dict[str, object] | None = None  # the explanation, when one was kept
+    decision: Decision | None = None  # the explanation, when one was kept
     explain: bool = False  # the client asked for it

@@ -1,0 +1,234 @@
+"""Joins the parts of one gateway and runs it: the only file that names concrete parts."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from random import Random
+
+from aiohttp import web
+
+from discovery.instance import Instance, Snapshot, Watcher
+from discovery.networks import allowed, parse_networks
+from discovery.registry import open_watcher
+from gateway.access_log import AccessLog
+from gateway.admission import ConnectionCap
+from gateway.api import Api
+from gateway.backend import Backend
+from gateway.config import GatewayConfig
+from gateway.costs import Costs
+from gateway.dashboard.app import build
+from gateway.dashboard.parts import Parts
+from gateway.dispatcher import Dispatcher
+from gateway.fleet import Change, Fleet
+from gateway.forwarding import Forwarding, Trust
+from gateway.health import Prober
+from gateway.journal import Journal
+from gateway.local_calls import LocalCalls
+from gateway.metrics import Metrics
+from gateway.node_client import NodeClient
+from gateway.registry_state import RegistryState
+from gateway.retry_budget import RetryBudget
+from gateway.scheduler import Scheduler
+from gateway.server import Server, UnfitAiohttp, check_aiohttp
+
+_log = logging.getLogger("gateway")
+Ready = Callable[[str, str], None]
+
+
+class CannotStart(Exception):
+    """Why the gateway does not come up, in one line."""
+
+
+async def run(config: GatewayConfig, ready: Ready | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, finish what has begun, and return the exit code.
+
+    `ready` is called once with the public and the operators' address, when the registry has answered.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        check_aiohttp()
+        rng = Random()
+        gateway = Gateway(config, open_watcher(config.registry, rng), rng)
+        addresses = await gateway.start(stop)
+    except (CannotStart, UnfitAiohttp, ValueError) as error:
+        _log.error("cannot start", extra={"fields": {"why": str(error)}})
+        return 1
+    first = loop.create_task(gateway.first_snapshot.wait())
+    first.add_done_callback(lambda _: None if ready is None or stop.is_set() else ready(*addresses))
+    await stop.wait()
+    first.cancel()
+    return await gateway.stop()
+
+
+class Gateway:
+    """One gateway. Its state can be rebuilt in seconds from the registry and the nodes."""
+
+    def __init__(self, config: GatewayConfig, watcher: Watcher, rng: Random) -> None:
+        """Raises ValueError, one line, for options that cannot be right."""
+        self.config = config
+        self._networks = parse_networks(config.security.node_networks)
+        trust = Trust(config.security.trusted_proxies)
+        self.fleet = Fleet(config.health, rng)
+        self.scheduler = Scheduler(self.fleet, Costs(), config.routing, rng)
+        retry, buffer_bytes = config.retry, config.limits.answer_buffer_bytes
+        self.client = NodeClient(retry.connect_seconds, buffer_bytes, self._networks)
+        probe_client = NodeClient(retry.connect_seconds, buffer_bytes, self._networks)
+        self.prober = Prober(self.fleet, probe_client, config.health, rng, self._judged)
+        budget = RetryBudget(retry.budget, retry.budget_min)
+        self.dispatcher = Dispatcher(
+            self.scheduler, self.fleet, self.client, budget, retry.attempts, self.prober.suspect, rng
+        )
+        self.metrics = Metrics()
+        self.journal = Journal()
+        self.registry = RegistryState(config.registry.url)
+        self.api = Api(
+            config.limits,
+            self.fleet,
+            self.scheduler,
+            self.dispatcher,
+            Forwarding(config.listen.pseudonym, trust),
+            LocalCalls(version("fleetgate"), self.can_serve, lambda: self.server.draining),
+            node_names=config.operator.node_names,
+            observers=[self.metrics, self.journal, AccessLog(config.log, rng)],
+        )
+        cap = ConnectionCap(config.limits.connections, config.limits.connections_per_client, trust.believes)
+        self.server = Server(self.api.handle, config.limits, cap)
+        self.watcher = watcher
+        self.first_snapshot = asyncio.Event()
+        self._refused: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed = False
+
+    def can_serve(self) -> bool:
+        """Whether any node may be given requests now."""
+        return any(backend.usable for backend in self.fleet.backends.values())
+
+    async def start(self, stop: asyncio.Event) -> tuple[str, str]:
+        """Open both listeners and begin to watch; the two addresses. `stop` is set if a part fails later.
+
+        Raises CannotStart.
+        """
+        listen, operator = self.config.listen, self.config.operator
+        loop = asyncio.get_running_loop()
+        with _one_line(listen.host, listen.port):
+            self._listener = await loop.create_server(
+                self.server, listen.host or None, listen.port, backlog=listen.backlog
+            )
+        self._operators = web.AppRunner(build(self._parts()), access_log=None, shutdown_timeout=1.0)
+        try:
+            await self._operators.setup()
+            with _one_line(operator.host, operator.port):
+                await web.TCPSite(self._operators, operator.host, operator.port).start()
+        except BaseException:
+            self._listener.close()
+            await self._operators.cleanup()
+            raise
+        for work in (self._watch(), self.server.keep_deadlines()):
+            task = loop.create_task(work)
+            task.add_done_callback(lambda done: self._ended(done, stop))
+            self._tasks.append(task)
+        public = _address(self._listener.sockets[0].getsockname())
+        operators = _address(self._operators.addresses[0])
+        _log.info("listening", extra={"fields": {"public": public, "operators": operators}})
+        return public, operators
+
+    async def stop(self) -> int:
+        """Take nothing new, finish what has begun, close everything; the exit code."""
+        _log.info("draining", extra={"fields": {"requests": self.api.in_flight}})
+        self.server.draining = True
+        self._listener.close()
+        finished = await self.server.drain(self.config.limits.drain_seconds)
+        if not finished:
+            _log.warning("drain took too long; what was left is cut off")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.watcher.close()
+        await self.prober.close()
+        await self.client.close()
+        await self._operators.cleanup()
+        _log.info("stopped")
+        return 1 if self._failed else 0
+
+    async def _watch(self) -> None:
+        async for snapshot in self.watcher.snapshots():
+            self.registry.seen(snapshot, time.time())
+            change = self.fleet.adopt(self._permitted(snapshot), time.monotonic())
+            self._changed(change)
+            self.first_snapshot.set()
+
+    def _judged(self, backend: Backend, change: Change) -> None:
+        """After a probe: what a hung node holds is taken back and tried elsewhere."""
+        if backend.standing.probed is False:
+            self.dispatcher.rescue(backend)
+        self._changed(change)
+
+    def _changed(self, change: Change) -> None:
+        self.prober.follow(change.joined, change.left)
+        for backend in change.left:
+            self.client.pool.forget(backend.instance)
+        if change.left:
+            known = frozenset(self.fleet.backends)
+            self.metrics.keep(known)
+            self.journal.keep(known)
+        self.dispatcher.pump()
+
+    def _permitted(self, snapshot: Snapshot) -> Snapshot:
+        """Without nodes where none may live: what a registry says is input."""
+        good = frozenset(each for each in snapshot.instances if allowed(each.host, self._networks))
+        for each in snapshot.instances - good:
+            self._refuse(each)
+        return Snapshot(instances=good, stale=snapshot.stale)
+
+    def _refuse(self, instance: Instance) -> None:
+        if instance.id in self._refused or len(self._refused) > 1000:
+            return
+        self._refused.add(instance.id)
+        fields = {"node": instance.id, "host": instance.host}
+        _log.warning("the registry names a node where none may live", extra={"fields": fields})
+
+    def _parts(self) -> Parts:
+        return Parts(
+            fleet=self.fleet,
+            scheduler=self.scheduler,
+            journal=self.journal,
+            metrics=self.metrics,
+            registry=self.registry,
+            config=self.config,
+            in_flight=lambda: self.api.in_flight,
+            draining=lambda: self.server.draining,
+            changed=self.dispatcher.pump,
+        )
+
+    def _ended(self, task: asyncio.Task[None], stop: asyncio.Event) -> None:
+        """None of them ends by itself: a gateway without its watcher or its deadlines must not look healthy."""
+        if task.cancelled():
+            return
+        self._failed = True
+        _log.error("a part of the gateway failed", exc_info=task.exception())
+        stop.set()
+
+
+@contextmanager
+def _one_line(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        in_use = error.errno == errno.EADDRINUSE
+        why = "is in use" if in_use else f"cannot be listened on: {error.strerror or error}"
+        raise CannotStart(f"{host}:{port} {why}") from error
+
+
+def _address(name: tuple[str, int]) -> str:
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,335 @@
+"""One deadline over all attempts: waits for a lease, tries a node, tries another when nothing was lost.
+
+Who gets a node and when is the scheduler's decision; here are the futures that wait for it, the timer that wakes it
+and the one place where every lease ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Protocol
+
+from gateway.backend import Backend
+from gateway.catalogue import serves
+from gateway.fleet import Fleet
+from gateway.lease import Lease
+from gateway.node_answer import Answer, Refused
+from gateway.outcome import Outcome
+from gateway.rate import Rate
+from gateway.request import Request
+from gateway.retry_budget import RetryBudget
+from gateway.scheduler import Scheduler
+from gateway.ticket import Ticket
+from gateway.verdicts import Verdict, judge
+from wire.errors import DeadlineMissed, NodeBusy, NodeUnreachable, NoNode, WireError
+
+# A deadline shorter than a node may need is the client's choice; one missed by far is the node's fault.
+_PATIENCE_SECONDS = 1.0
+_PATIENCE_FACTOR = 3.0
+# Decisions of undisturbed requests that are written down for the operators' page.
+_DECISIONS_PER_SECOND = 20.0
+
+
+class Client(Protocol):
+    """Who makes one attempt; NodeClient is one."""
+
+    async def attempt(self, backend: Backend, request: Request, budget_ms: float) -> Answer:
+        """The node's answer, or a wire error."""
+        ...
+
+
+class Served:
+    """An answer on its way to the client. Its node is held until the last byte of a long one has passed.
+
+    `complaint` is the error code of an answer that another node might have given better, "" otherwise.
+    """
+
+    __slots__ = ("_dispatcher", "answer", "complaint", "lease")
+
+    def __init__(self, answer: Answer, complaint: str, lease: Lease | None, dispatcher: Dispatcher) -> None:
+        self.answer = answer
+        self.complaint = complaint
+        self.lease = lease  # None for what took no slot
+        self._dispatcher = dispatcher
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """The rest has passed, or broke off with `error`."""
+        if error is not None:
+            self.answer.discard()
+        lease = self.lease
+        if lease is None or lease.ending:
+            return
+        if error is None:
+            self._dispatcher.succeed(lease, self.answer)
+        elif isinstance(error, WireError) and error.retry_elsewhere:  # the node broke off, not the client
+            self._dispatcher.blame(lease, error.code)
+        else:
+            self._dispatcher.abandon(lease)
+
+
+class Dispatcher:
+    """Brings requests to nodes; `attempts` in all per request, never the same node twice.
+
+    `suspect` is told the id of a node that failed.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        fleet: Fleet,
+        client: Client,
+        budget: RetryBudget,
+        attempts: int,
+        suspect: Callable[[str], None],
+        rng: Random,
+    ) -> None:
+        self._scheduler = scheduler
+        self._fleet = fleet
+        self._client = client
+        self._budget = budget
+        self._attempts = attempts
+        self._suspect = suspect
+        self._rng = rng
+        self._kept = Rate(_DECISIONS_PER_SECOND)
+        self._waiting: dict[Ticket, asyncio.Future[Lease]] = {}
+        self._running: dict[Lease, asyncio.Task[object]] = {}
+        self._lost: set[Lease] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._wake_at = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    async def dispatch(self, request: Request, outcome: Outcome) -> Served:
+        """A node's answer within the ticket's deadline; `outcome` learns what happened on the way.
+
+        Raises the wire error that the client is to see. When cancelled, the queue entry or the attempt ends too.
+        """
+        self._budget.deposit(time.monotonic())
+        lease = await self._claim(request.ticket, outcome)
+        while True:
+            result = await self._attempt(lease, request, outcome)
+            if not self._may_retry(result, lease, request, outcome):
+                break
+            try:
+                lease = await self._claim(request.ticket, outcome)
+            except NoNode:
+                break
+        if isinstance(result, WireError) or outcome.retries or request.ticket.explain or self._kept.allows(outcome.at):
+            outcome.decision = lease.decision
+        if isinstance(result, WireError):
+            raise result
+        return result
+
+    async def ask(self, request: Request, outcome: Outcome) -> Served:
+        """The answer of any node that serves the ticket's model, without a slot: for questions that cost nothing."""
+        ticket = request.ticket
+        model = ticket.model or self._fleet.default_model
+        able = [
+            each
+            for each in self._fleet.backends.values()
+            if each.usable and serves(each.instance.models, model, ticket.version)
+        ]
+        self._rng.shuffle(able)
+        error: WireError = NoNode("no node can answer this now", headers={"Retry-After": "1"})
+        for backend in able[: self._attempts]:
+            outcome.attempts += 1
+            outcome.node, outcome.pool = backend.id, backend.pool
+            try:
+                answer = await self._client.attempt(backend, request, (ticket.deadline - time.monotonic()) * 1000)
+            except WireError as failure:
+                error = failure
+                if not failure.retry_elsewhere:
+                    break
+            else:
+                return Served(answer, "", None, self)
+        raise error
+
+    # Waiting for a lease.
+
+    async def _claim(self, ticket: Ticket, outcome: Outcome) -> Lease:
+        now = time.monotonic()
+        lease = self._scheduler.submit(ticket, now)
+        if lease is None:
+            lease = await self._wait(ticket, now)
+            outcome.queue_ms += (time.monotonic() - now) * 1000
+        outcome.attempts += 1
+        outcome.node = lease.backend.id
+        outcome.pool = lease.backend.pool
+        return lease
+
+    async def _wait(self, ticket: Ticket, now: float) -> Lease:
+        waiter: asyncio.Future[Lease] = self._loop.create_future()
+        self._waiting[ticket] = waiter
+        self._arm(now)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self._waiting.pop(ticket, None)
+            if not waiter.done() or waiter.cancelled():
+                self._scheduler.cancel(ticket)
+            elif waiter.exception() is None:  # it was granted in the same moment
+                waiter.result().abandoned(time.monotonic())
+            self.pump()
+            raise
+
+    def pump(self) -> None:
+        """Hand out what the scheduler grants or refuses now: after every change of load, fleet or time."""
+        if not self._waiting:
+            return
+        now = time.monotonic()
+        granted = self._scheduler.bind(now)
+        while granted:
+            too_late = [result for ticket, result in granted if not self._hand(ticket, result)]
+            for lease in too_late:
+                if isinstance(lease, Lease):
+                    lease.abandoned(now)
+            granted = self._scheduler.bind(now) if too_late else []
+        self._arm(now)
+
+    def _hand(self, ticket: Ticket, result: Lease | WireError) -> bool:
+        waiter = self._waiting.pop(ticket, None)
+        if waiter is None or waiter.done():
+            return False
+        if isinstance(result, WireError):
+            waiter.set_exception(result)
+        else:
+            waiter.set_result(result)
+        return True
+
+    def _arm(self, now: float) -> None:
+        wake = self._scheduler.next_wake(now) if self._waiting else None
+        if self._timer is not None:
+            if wake == self._wake_at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if wake is not None:
+            self._wake_at = wake
+            self._timer = self._loop.call_later(max(0.0, wake - now), self._woken)
+
+    def _woken(self) -> None:
+        self._timer = None
+        self.pump()
+
+    # One attempt.
+
+    async def _attempt(self, lease: Lease, request: Request, outcome: Outcome) -> Served | WireError:
+        ticket = request.ticket
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[lease] = task
+        held = False
+        try:
+            budget_ms = (ticket.deadline - time.monotonic()) * 1000
+            answer = await self._client.attempt(lease.backend, request, budget_ms)
+            served = self._answered(lease, answer, outcome)
+            held = answer.rest is not None
+            return served
+        except WireError as error:
+            return self._failed(lease, request, error)
+        except asyncio.CancelledError:
+            if lease not in self._lost or task.uncancel():
+                raise
+            return self._failed(lease, request, NodeUnreachable("the node stopped answering"))
+        finally:
+            del self._running[lease]
+            self._lost.discard(lease)
+            if not (held or lease.ending):
+                self.abandon(lease)
+
+    def _answered(self, lease: Lease, answer: Answer, outcome: Outcome) -> Served:
+        outcome.connect_ms += answer.connect_ms
+        outcome.service_ms = _service_ms(answer) or 0.0
+        if answer.report is not None:
+            self._fleet.reported(lease.backend.id, answer.report, time.monotonic())
+        complaint = ""
+        if answer.status >= 500:
+            verdict, code = judge(answer)
+            if verdict is Verdict.BUSY:
+                self._busy(lease)
+            elif verdict is not Verdict.GOOD:
+                self.blame(lease, code)
+            complaint = "" if verdict in (Verdict.GOOD, Verdict.FAULT) else code
+        if not lease.ending and answer.rest is None:
+            self.succeed(lease, answer)
+        return Served(answer, complaint, lease, self)
+
+    def _failed(self, lease: Lease, request: Request, error: WireError) -> WireError:
+        if request.body.fault is not None:  # the client's doing, whatever the node made of it
+            self.abandon(lease)
+            return request.body.fault
+        if isinstance(error, NodeBusy):
+            if isinstance(error, Refused) and error.report is not None:
+                self._fleet.reported(lease.backend.id, error.report, time.monotonic())
+            self._busy(lease)
+            return NodeBusy(error.detail, headers={"Retry-After": "1", **error.headers})
+        if error.retry_elsewhere or (isinstance(error, DeadlineMissed) and _far_too_late(lease, time.monotonic())):
+            self.blame(lease, error.code)
+        else:
+            self.abandon(lease)
+        return error
+
+    def _may_retry(self, result: Served | WireError, lease: Lease, request: Request, outcome: Outcome) -> bool:
+        if isinstance(result, Served):
+            code = result.complaint if result.answer.rest is None else ""
+        else:
+            code = result.code if result.retry_elsewhere else ""
+        ticket = request.ticket
+        now = time.monotonic()
+        if not code or ticket.attempts >= self._attempts or not request.body.replayable or now >= ticket.deadline:
+            return False
+        if not self._budget.withdraw(now):
+            return False
+        if lease.ending != "busy":
+            ticket.tried.add(lease.backend.id)
+        outcome.retries += (code,)
+        return True
+
+    # How leases end. After each the freed slot goes to whoever waits for it.
+
+    def succeed(self, lease: Lease, answer: Answer) -> None:
+        """The node did its work. What it says about an input it refused teaches nothing about its speed."""
+        lease.succeeded(time.monotonic(), _service_ms(answer) if answer.status < 400 else None)
+        self.pump()
+
+    def blame(self, lease: Lease, code: str) -> None:
+        """The node failed."""
+        lease.failed(time.monotonic(), code)
+        self._suspect(lease.backend.id)
+        self.pump()
+
+    def abandon(self, lease: Lease) -> None:
+        """Nobody failed."""
+        lease.abandoned(time.monotonic())
+        self.pump()
+
+    def _busy(self, lease: Lease) -> None:
+        lease.busy(time.monotonic())
+        self.pump()
+
+    def rescue(self, backend: Backend) -> int:
+        """Take back the requests that a node has and will not answer: it failed its probes. How many there were."""
+        hung = [lease for lease in self._running if lease.backend is backend and lease not in self._lost]
+        for lease in hung:
+            self._lost.add(lease)
+            self._running[lease].cancel()
+        return len(hung)
+
+    @property
+    def running(self) -> int:
+        """Attempts in progress."""
+        return len(self._running)
+
+
+def _service_ms(answer: Answer) -> float | None:
+    """What the node worked, of its own word and without its queue; None when it does not say."""
+    timing = answer.timing
+    if "infer" not in timing:
+        return None
+    return timing["infer"] + timing.get("decode", 0.0)
+
+
+def _far_too_late(lease: Lease, now: float) -> bool:
+    return now - lease.claimed > _PATIENCE_SECONDS + _PATIENCE_FACTOR * max(0.0, lease.finish - lease.claimed)

@@ -1,0 +1,42 @@
+"""From the first bytes of a body to a ticket: how big the image is, and whether anybody could ever serve it (pure)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gateway.ticket import Ticket
+from wire.errors import TooLarge, Undecodable, UnsupportedMedia
+from wire.paths import Call, Kind
+from wire.sniff import Sniffed
+
+# How the reader of image headers says that these bytes begin no image of any format.
+_NO_MAGIC = "not the beginning of"
+_READABLE = "image/jpeg, image/png, image/webp, image/gif, image/bmp, image/tiff"
+
+
+class Reach(Protocol):
+    """Who knows how large an image any node takes; the fleet."""
+
+    def max_pixels(self, model: str, version: str = "") -> int:
+        """The most pixels any known node takes for this model."""
+        ...
+
+
+def apply(sniffed: Sniffed, call: Call, ticket: Ticket, fleet: Reach) -> None:
+    """Write down what the image's header says. An image that no node can serve is refused.
+
+    Raises UnsupportedMedia (plain endpoint only: the other protocols carry tensors too), Undecodable, TooLarge.
+    """
+    header = sniffed.header
+    if header is None:
+        if call.kind is Kind.PREDICT and not sniffed.format and sniffed.why.startswith(_NO_MAGIC):
+            raise UnsupportedMedia("the body is no image of a known format", headers={"Accept": _READABLE})
+        return
+    if not header.width or not header.height:
+        raise Undecodable(f"an image of {header.width} x {header.height} pixels has nothing to decode")
+    limit = fleet.max_pixels(call.model, call.version)
+    if limit and header.pixels > limit:
+        size = f"{header.pixels} pixels ({header.width} x {header.height})"
+        raise TooLarge(f"the image has {size}; no node takes more than {limit}", limit_pixels=limit)
+    ticket.pixels = header.pixels
+    ticket.image_format = header.format
