@@ -5,7 +5,7 @@ One request costs a few list and deque operations; everything that needs arithme
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import islice
 from math import log2
@@ -43,10 +43,11 @@ class Ring(Generic[T]):
         self.items.append(item)
         self.total += 1
 
-    def since(self, total: int) -> list[T]:
-        """What came after the ring had counted `total`, as far as it is still here, oldest first."""
-        fresh = min(self.total - total, len(self.items))
-        return list(islice(self.items, len(self.items) - fresh, None)) if fresh > 0 else []
+    def since(self, start: int, end: int | None = None) -> list[T]:
+        """What came after the ring had counted `start` and before it had counted `end`, as far as it is still here."""
+        oldest = self.total - len(self.items)
+        last = self.total if end is None else end
+        return list(islice(self.items, max(start - oldest, 0), max(last - oldest, 0)))
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.items)
@@ -99,14 +100,6 @@ class HistoryRow(msgspec.Struct, frozen=True, array_like=True):
     usable: int
 
 
-class NodeShare(msgspec.Struct):
-    """What one node answered during the last minute."""
-
-    requests: int = 0
-    errors: int = 0
-    service_ms: float = 0.0  # sum over its requests
-
-
 def kind_of(outcome: Outcome) -> str:
     """ok, client (its mistake), gone (it hung up), refused (turned away in time) or error (our fault)."""
     if outcome.error == "client-gone" or outcome.status == 499:
@@ -140,8 +133,8 @@ class Journal:
         self.last_errors: dict[str, Outcome] = {}  # by node
         self._slots: deque[Slot] = deque(maxlen=SLOTS)
         self._slot = Slot()
-        self._nodes: dict[str, NodeShare] = {}
-        self._spans: deque[dict[str, NodeShare]] = deque([self._nodes], maxlen=NODE_SPANS)
+        self._nodes: dict[str, int] = {}
+        self._spans: deque[dict[str, int]] = deque([self._nodes], maxlen=NODE_SPANS)
         self._ticks = 0
 
     def finished(self, outcome: Outcome) -> None:
@@ -158,11 +151,7 @@ class Journal:
         index = min(int(log2(ms) * PER_DOUBLING + OFFSET), BUCKETS - 1) if ms > FLOOR_MS else 0
         heavy = outcome.size_class == "heavy"
         (slot.heavy if heavy else slot.light)[index] += 1
-        share = self._nodes.get(outcome.node)
-        if share is None:
-            share = self._nodes[outcome.node] = NodeShare()
-        share.requests += 1
-        share.service_ms += outcome.service_ms
+        self._nodes[outcome.node] = self._nodes.get(outcome.node, 0) + 1
         self.decisions.append(outcome)
         if outcome.attempts > 1 or outcome.explain:
             self.notable.append(outcome)
@@ -193,10 +182,8 @@ class Journal:
         if kind == "error" or outcome.attempts:
             self.notable.append(outcome)
         if outcome.node:
-            share = self._nodes.setdefault(outcome.node, NodeShare())
-            share.requests += 1
+            self._nodes[outcome.node] = self._nodes.get(outcome.node, 0) + 1
             if kind == "error":
-                share.errors += 1
                 self.last_errors[outcome.node] = outcome
 
     def tick(self, at: float, seconds: float, gauges: Gauges) -> None:
@@ -215,16 +202,9 @@ class Journal:
         """The last so many closed slots, about a second each."""
         return summarise(list(self._slots)[-ticks:])
 
-    def shares(self) -> dict[str, NodeShare]:
-        """What each node answered during the last minute, by node."""
-        merged: dict[str, NodeShare] = {}
-        for span in self._spans:
-            for node, share in span.items():
-                total = merged.setdefault(node, NodeShare())
-                total.requests += share.requests
-                total.errors += share.errors
-                total.service_ms += share.service_ms
-        return merged
+    def by_node(self) -> Counter[str]:
+        """Requests that each node had during the last minute."""
+        return sum((Counter(span) for span in self._spans), Counter())
 
     def keep(self, nodes: frozenset[str]) -> None:
         """Forget what is kept by node for nodes that left."""
@@ -244,10 +224,6 @@ def _per_second(quantiles: Quantiles, window: Window) -> float:
     return round(quantiles.count / window.seconds, 2) if window.seconds else 0.0
 
 
-def _rounded(ms: float | None) -> float | None:
-    return None if ms is None else round(ms, 1)
-
-
 def _row(at: float, window: Window, gauges: Gauges) -> HistoryRow:
     seconds = window.seconds or 1.0
     return HistoryRow(
@@ -256,10 +232,10 @@ def _row(at: float, window: Window, gauges: Gauges) -> HistoryRow:
         heavy_per_second=_per_second(window.heavy, window),
         errors_per_second=round(window.errors / seconds, 2),
         refused_per_second=round(window.refused / seconds, 2),
-        light_p50=_rounded(window.light.p50),
-        light_p99=_rounded(window.light.p99),
-        heavy_p50=_rounded(window.heavy.p50),
-        heavy_p99=_rounded(window.heavy.p99),
+        light_p50=window.light.p50,
+        light_p99=window.light.p99,
+        heavy_p50=window.heavy.p50,
+        heavy_p99=window.heavy.p99,
         in_flight=gauges.in_flight,
         capacity=gauges.capacity,
         queued=gauges.queued,

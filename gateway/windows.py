@@ -81,8 +81,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 def _quantiles(columns: Iterable[Sequence[int]]) -> Quantiles:
     counts = [sum(column) for column in zip(*columns, strict=True)]
-    p50, p95, p99 = (quantile(counts, share) for share in (0.50, 0.95, 0.99))
+    p50, p95, p99 = (_tenths(quantile(counts, share)) for share in (0.50, 0.95, 0.99))
     return Quantiles(count=sum(counts), p50=p50, p95=p95, p99=p99)
+
+
+def _tenths(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 1)
 
 
 def summarise(slots: Sequence[Slot]) -> Window:
@@ -93,9 +97,9 @@ def summarise(slots: Sequence[Slot]) -> Window:
     )
     requests = ok + errors + refused + client + gone
     return Window(
-        seconds=seconds,
+        seconds=round(seconds, 1),
         requests=requests,
-        per_second=requests / seconds if seconds else 0.0,
+        per_second=round(requests / seconds, 2) if seconds else 0.0,
         ok=ok,
         errors=errors,
         refused=refused,

@@ -160,11 +160,10 @@ def test_the_share_of_traffic_covers_the_last_minute() -> None:
     for _ in range(3):
         journal.finished(outcome(node="a"))
     journal.finished(failed(node="b"))
-    shares = journal.shares()
-    assert (shares["a"].requests, shares["b"].requests, shares["b"].errors) == (3, 1, 1)
+    assert journal.by_node() == {"a": 3, "b": 1}
     assert journal.last_errors["b"].error == "node-garbage"
     ticked(journal, 61)
-    assert journal.shares() == {}
+    assert journal.by_node() == {}
 
 
 def test_a_node_that_left_is_forgotten() -> None:
@@ -183,3 +182,6 @@ def test_a_ring_tells_what_is_new() -> None:
     assert ring.since(0) == [2, 3, 4]
     assert ring.since(5) == []
     assert ring.since(99) == []
+    assert ring.since(0, 4) == [2, 3]
+    assert ring.since(3, 4) == [3]
+    assert ring.since(0, 1) == []
