@@ -1,6 +1,7 @@
 """How log records are written: one JSON object a line for machines, short lines for a terminal.
 
-Code logs an event with `logger.info("event", extra={"fields": {...}})`; fields become members of the object.
+Code logs an event with `logger.info("event", extra={"node": …})`; extras become members of the object, and so do the
+members of one named `fields`, for names that a record has already.
 Whatever a client sent is escaped, so that one record is always one line (no log injection).
 """
 
@@ -21,6 +22,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0
     0x2029: "\\u2029",
 }
 
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
 
 class JsonFormatter(logging.Formatter):
     """ts, level, logger, event, then the record's fields."""
@@ -37,7 +40,7 @@ class JsonFormatter(logging.Formatter):
             "program": self.program,
             "logger": record.name,
             "event": record.getMessage(),
-            **getattr(record, "fields", {}),
+            **_extras(record),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
@@ -49,7 +52,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line for a person; a traceback follows on its own lines."""
-        fields = "".join(f" {key}={_plain(value)}" for key, value in getattr(record, "fields", {}).items())
+        fields = "".join(f" {key}={_plain(value)}" for key, value in _extras(record).items())
         line = f"{_timestamp(record.created)[11:23]} {record.levelname:<7} {_plain(record.getMessage())}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -62,6 +65,12 @@ def set_up(program: str, level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS.get(level, logging.INFO))
+
+
+def _extras(record: logging.LogRecord) -> dict[str, Any]:
+    own = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    fields = own.pop("fields", {})
+    return {**own, **fields}
 
 
 def _timestamp(seconds: float) -> str:

@@ -37,6 +37,13 @@ def test_json_holds_the_fields_as_they_are() -> None:
     )
 
 
+def test_extras_of_the_standard_kind_are_members_too() -> None:
+    made = logging.makeLogRecord({"msg": "leaving", "in_progress": 3, "fields": {"node": "a"}})
+    entry = json.loads(JsonFormatter("node").format(made))
+    assert set(entry) == {"ts", "level", "program", "logger", "event", "in_progress", "node"}
+    assert TextFormatter().format(made).endswith("leaving in_progress=3 node=a")
+
+
 def test_an_exception_is_inside_the_record() -> None:
     try:
         raise ValueError("boom")
