@@ -76,7 +76,7 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CostPrior(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was measured when the model was frozen: a start for the gateway's predictions, not a promise.
 
-    `infer_ms` is the median of a warm run by batch size, on one thread; `decode_ms_per_megapixel` is by image
+    `infer_ms` is the best of some warm runs by batch size, on one thread; `decode_ms_per_megapixel` is by image
     format ("jpeg", "png", …), from bytes to the input array.
     """
 

@@ -1,10 +1,12 @@
 """The warm session answers rightly, whatever the batch, from many threads, and says clearly what it cannot do."""
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +15,7 @@ from PIL import Image
 from node.session import Session
 from repository import manifest as artefact
 from repository.manifest import ArtefactError
+from repository.running import has_bfloat16
 from tests.fakes.artefacts import SAMPLES, packaged, toy
 from wire.errors import BadRequest, ModelFailed
 
@@ -190,6 +193,20 @@ def test_gpu_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
         assert Session.load(place, device="auto").device == "cpu"
         with pytest.raises(ArtefactError, match="TensorFlow sees none"):
             Session.load(place, device="gpu")
+
+
+def test_bfloat16_where_allowed_is_near_and_finds_the_same_label(tmp_path: Path) -> None:
+    original = packaged()
+    for name in ("graph.pb", "labels.json"):
+        shutil.copy(original / name, tmp_path / name)
+    artefact.write(tmp_path, msgspec.structs.replace(artefact.load(original), precision="bfloat16"))
+    images = np.concatenate([preprocessed(name) for name in ("cat.jpg", "espresso.jpg", "tripod.png")])
+
+    exact = warm().run({"image": images})["probabilities"]
+    near = Session.load(tmp_path).run({"image": images})["probabilities"]
+    assert near.argmax(axis=1).tolist() == exact.argmax(axis=1).tolist()
+    np.testing.assert_allclose(near, exact, atol=0.03)
+    assert has_bfloat16() == bool((near != exact).any())
 
 
 def test_closed_session_can_be_opened_again() -> None:

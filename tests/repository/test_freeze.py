@@ -14,6 +14,7 @@ from repository.freeze import Report, freeze
 from repository.inspection import inspect
 from repository.manifest import ArtefactError, Preprocessing, load
 from repository.recipe import Recipe, Wanted
+from repository.running import has_bfloat16
 
 v1 = tf.compat.v1
 AS_IT_SAYS = Wanted()
@@ -226,6 +227,15 @@ def test_graph_of_one_fixed_batch_is_served_without_batching(tmp_path: Path) -> 
     assert frozen(source, tmp_path / "out").manifest.batch_buckets == ()
     with pytest.raises(ArtefactError, match="no free batch"):
         frozen(source, tmp_path / "other", buckets=(2,))
+
+
+def test_bfloat16_is_allowed_only_where_it_was_checked(tmp_path: Path) -> None:
+    source = classifier(tmp_path)
+    if has_bfloat16():
+        assert frozen(source, tmp_path / "out", precision="bfloat16").manifest.precision == "bfloat16"
+    else:
+        with pytest.raises(ArtefactError, match="no bfloat16"):
+            frozen(source, tmp_path / "out", precision="bfloat16")
 
 
 def test_existing_version_is_never_changed(tmp_path: Path) -> None:
