@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from aiohttp import web
 
@@ -45,8 +46,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LONGEST_BUDGET_MS = 3_600_000.0
 # Below this, compressing an answer costs more than it saves.
 _COMPRESS_BYTES = 1024
-# Up to this, inflating a body takes the event loop less time than a thread would.
+# Up to these, inflating or parsing a body takes the event loop less time than a thread is worth.
 _INFLATE_BYTES = 32_768
+_PARSE_BYTES = 1 << 20
 _OUR_FAULT = frozenset({500, 504})
 
 _READERS: dict[Kind, Callable[[Incoming, Engine, Intake], Asked]] = {
@@ -70,7 +72,7 @@ class Api:
         metrics: Metrics,
         limits: Limits,
         runners: int,
-        inflaters: Workers,
+        beside: Workers,
     ) -> None:
         self.leaving = Leaving()
         self.in_progress = 0
@@ -81,7 +83,7 @@ class Api:
         self._metrics = metrics
         self._limits = limits
         self._runners = runners
-        self._inflaters = inflaters
+        self._beside = beside
         self._held = body.Held(limits.buffered_bytes)
         self._telling = Telling(models, load, batcher, metrics, self.leaving)
 
@@ -144,8 +146,7 @@ class Api:
         start = clock()
         with self._load.slot(), self._held.share() as share:
             self._refuse_hopeless(budget_ms or self._default_ms)
-            incoming = await self._receive(request, share)
-            asked = _READERS[call.kind](incoming, engine, self._intake)
+            asked = await self._understand(call, await self._receive(request, share), engine)
             budget_ms = min(filter(None, (budget_ms, asked.timeout_ms)), default=self._default_ms)
             job = Job(engine, asked.rows, clock(), start + budget_ms / 1000)
             with self._load.work(job.predicted_ms):
@@ -188,11 +189,15 @@ class Api:
             share.grow_to(len(data))
         return Incoming(data, headers.get("Content-Type", ""), request.raw_path.partition("?")[2], header_length)
 
+    async def _understand(self, call: Call, incoming: Incoming, engine: Engine) -> Asked:
+        work = partial(_READERS[call.kind], incoming, engine, self._intake)
+        return work() if len(incoming.body) <= _PARSE_BYTES else await self._beside.call(work)
+
     async def _inflated(self, data: bytes, coding: str) -> bytes:
         def work() -> bytes:
             return inflate.inflate(data, coding, most_bytes=self._limits.body_bytes, ratio=self._limits.inflate_ratio)
 
-        return work() if len(data) <= _INFLATE_BYTES else await self._inflaters.call(work)
+        return work() if len(data) <= _INFLATE_BYTES else await self._beside.call(work)
 
     def _timing(self, job: Job, done: float) -> str:
         queue_ms = max(0.0, (done - job.arrival) * 1000 - job.decode_ms - job.infer_ms)

@@ -95,7 +95,7 @@ class Node:
         self._loader = Workers("loader", 1)
         self._runners = Workers("runner", self.sizes.runners)
         self._decoders = Workers("decoder", self.sizes.decoders)
-        self._inflaters = Workers("inflater", 1)
+        self._beside = Workers("beside", 1)
         self._costs = Costs()
         self.models = models.Models(self._engines(open_session or partial(_open, config, self.sizes)))
         self.load = Load(self.sizes.slots, config.limits.waiting, time.monotonic())
@@ -119,7 +119,7 @@ class Node:
             metrics=self.metrics,
             limits=config.limits,
             runners=self.sizes.runners,
-            inflaters=self._inflaters,
+            beside=self._beside,
         )
         self._gauges()
         self._connections = Connections(self.api.handle, config.limits)
@@ -193,7 +193,7 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for engine in self.models.engines:
             await engine.close()
-        for workers in (self._loader, self._runners, self._decoders, self._inflaters):
+        for workers in (self._loader, self._runners, self._decoders, self._beside):
             workers.close()
 
     def _engines(self, open_session: Open) -> list[Engine]:
@@ -215,7 +215,7 @@ class Node:
             models=tuple(engine.title for engine in self.models.engines),
             capacity=self.sizes.slots,
             max_pixels=self.sizes.max_pixels,
-            device=announce.device,
+            device=announce.device or self.models.default.device,
             speed=announce.speed,
         )
 
@@ -239,6 +239,7 @@ def _open(config: NodeConfig, counts: Sizes, artefact: Path) -> Runs:
         artefact,
         counts.threads,
         counts.runners,
+        device=config.session.device,
         max_rows=config.batch.max_rows,
         progress=log.info,
     )

@@ -39,7 +39,7 @@ class Announce(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="empty: the listening address, or this machine's own when that is a wildcard")
     ] = ""
     port: Annotated[int, Meta(ge=0, le=65535, description="0: the listening port; differs behind a port mapping")] = 0
-    device: Annotated[str, Meta(description="a word for operators")] = "cpu"
+    device: Annotated[str, Meta(description="a word for operators; empty: what the session runs on")] = ""
     speed: Annotated[
         float, Meta(gt=0, description="relative to the artefact's cost prior; gateways learn the rest")
     ] = 1.0
@@ -48,6 +48,9 @@ class Announce(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the graph runs."""
 
+    device: Annotated[
+        Literal["auto", "cpu", "gpu"], Meta(description="auto: a GPU when TensorFlow sees one, else the CPU")
+    ] = "auto"
     threads: Annotated[int, Meta(ge=0, description="cores for TensorFlow; 0: all that this process may use")] = 0
     runners: Annotated[
         int,

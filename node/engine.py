@@ -32,6 +32,11 @@ class Runs(Protocol):
         """Batch sizes that it is warm for; empty: the graph has no batch."""
         ...
 
+    @property
+    def device(self) -> str:
+        """cpu or gpu."""
+        ...
+
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
         """Blocking and thread-safe. Raises BadRequest or ModelFailed."""
         ...
@@ -68,6 +73,7 @@ class Engine:
         self.why = "the model is being loaded"
         self.since = monotonic()
         self.buckets: Sequence[int] = ()
+        self.device = ""
         self.run_ms: dict[int, float] = {}  # by batch size, measured once warm
         self._open_session = open_session
         self._loader = loader
@@ -101,7 +107,7 @@ class Engine:
     async def open(self) -> None:
         """Load and warm the session. Raises what loading raised; the engine is then still loading."""
         session, self.run_ms = await self._loader.call(self._open_and_measure)
-        self._session, self.buckets = session, session.buckets
+        self._session, self.buckets, self.device = session, session.buckets, session.device
         self._sick.clear()
         self._become(State.READY, "")
 

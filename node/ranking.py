@@ -12,7 +12,7 @@ DEFAULT_TOP_K = 5
 
 
 def best(scores: Array, labels: Sequence[str], count: int) -> list[tuple[str, float]]:
-    """The `count` best labels with their scores, best first; equal scores in the order of the labels."""
+    """The `count` best labels with their scores, best first; equal scores in the order of the labels, NaN last."""
     flat = np.asarray(scores, dtype=np.float64).ravel()
-    order = np.argsort(-np.nan_to_num(flat, nan=-np.inf), kind="stable")[:count]
+    order = np.argsort(-flat, kind="stable")[:count]
     return [(labels[place], float(flat[place])) for place in order.tolist()]

@@ -24,7 +24,8 @@ class Sizes:
 def sizes(config: NodeConfig) -> Sizes:
     """The configuration's zeros filled in."""
     threads = config.session.threads or usable_cores()
-    runners = config.session.runners or threads
+    # On a GPU one batch runs while the next is put together; more would only queue inside it.
+    runners = config.session.runners or (2 if config.session.device == "gpu" else threads)
     pixels = _HEAVY_PIXELS if config.pool == "heavy" else _LIGHT_PIXELS
     return Sizes(
         threads=threads,

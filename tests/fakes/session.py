@@ -30,6 +30,7 @@ class FakeSession:
     manifest: Manifest
     row_seconds: float = 0.0
     buckets: Sequence[int] = (1, 2, 4, 8)
+    device: str = "cpu"
     gate: threading.Event = field(default_factory=threading.Event)
     broken: bool = False
     closed: bool = False

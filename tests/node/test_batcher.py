@@ -55,7 +55,7 @@ async def test_what_gathered_behind_a_run_shares_the_next_where_that_gains(tmp_p
 async def test_rows_run_one_by_one_where_a_batch_gains_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path, NUMBERS, session=ONE_RUNNER, limits=limits(slots=16)) as node:
         bucket = node.node.models.default.bucket({"picture": (2,)})
-        node.node.batcher.costs.expect_run(bucket, {1: 10, 2: 20, 4: 40, 8: 80})
+        node.node.batcher.costs.expect_run(bucket, {1: 10, 2: 200, 4: 400, 8: 800})
         tasks = await held(node, *range(5))
         node.session.gate.set()
         await asyncio.gather(*tasks)
