@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from discovery.instance import Instance
 from gateway.config import Health
-from gateway.standing import Standing
+from gateway.standing import NEVER, Standing
 
 if TYPE_CHECKING:
     from gateway.lease import Lease
@@ -60,7 +60,7 @@ class Backend:
         # what it does for others
         self.foreign = 0
         self.foreign_at = 0.0
-        self.foreign_until = 0.0
+        self.foreign_until = NEVER
         self.reported_queue = 0
         # what it showed
         self.lag = 0.0  # seconds lost beyond service time, above the ordinary
@@ -173,7 +173,7 @@ class Backend:
         self.error_share -= ERROR_ALPHA * self.error_share
         self.last_answer = now
         cost = lease.ticket.cost_ms
-        elapsed_ms = (now - lease.began) * 1e3 if lease.began else 0.0
+        elapsed_ms = 0.0 if lease.began is None else (now - lease.began) * 1e3
         if service_ms is None:
             # A foreign server tells no times. What it did on a free slot is no sojourn in a queue of ours.
             service_ms = elapsed_ms if self.instance.protocol != "fleetgate" and lease.began == lease.claimed else 0.0
@@ -256,7 +256,7 @@ class Backend:
         others = min(CAPACITY_MAX, total - ours)
         if others <= 0:
             self.foreign = 0
-            self.foreign_until = 0.0
+            self.foreign_until = NEVER
             return
         work_ms = report.work_ms or 0.0  # at this node's speed
         share_ms = work_ms * others / total if 0.0 < work_ms < math.inf else others * self.service_ms
@@ -274,6 +274,6 @@ class Backend:
         """Reports grow old; true when one did."""
         if self.foreign and not self.foreign_at <= now < self.foreign_at + FOREIGN_FRESH:
             self.foreign = 0
-            self.foreign_until = 0.0
+            self.foreign_until = NEVER
             return True
         return False

@@ -81,8 +81,12 @@ class Fleet:
         self.adopted = True
         change = Change()
         listed = _by_id(snapshot.instances)
+        first = not self._backends
         for instance in listed.values():
             self._take(instance, now, change)
+        if not first:  # when everybody is new, nobody is newer than the rest
+            for backend in change.joined:
+                backend.slow_start(now, self.health.slow_start_seconds)
         for backend in [each for each in self._backends.values() if each.id not in listed]:
             self._miss(backend, change)
         if listed:
@@ -103,9 +107,6 @@ class Fleet:
         if backend is None:
             self._serial += 1
             backend = Backend(instance, self.health, now, self._serial)
-            # At the very first snapshot everybody is new and nobody newer than the rest.
-            if self._backends or change.left:
-                backend.slow_start(now, self.health.slow_start_seconds)
             backend.turn = min((each.turn for each in self._backends.values()), default=0.0)
             self._backends[instance.id] = backend
             change.joined.append(backend)

@@ -38,7 +38,7 @@ class Lease:
     """Ends by exactly one of succeeded, failed, busy, abandoned; a second ending raises RuntimeError.
 
     Times are seconds on the caller's clock. `starts` and `finish` are predictions made when it was claimed; `began`
-    is when the node was free for it as far as we can see (0 while an earlier lease is in its way).
+    is when the node was free for it as far as we can see (None while an earlier lease is in its way).
     """
 
     __slots__ = (
@@ -55,7 +55,7 @@ class Lease:
         self.claimed = now
         self.starts = starts
         self.finish = finish
-        self.began = 0.0
+        self.began: float | None = None
         self.ends = 0.0
         self.note = note  # why outside the pool that its size class prefers; empty inside
         self.ending = ""

@@ -42,6 +42,7 @@ class Scheduler:
         self._version = fleet.version
         self._cut_ms = inf
         self._classified = 0
+        self._wake = inf  # when the waiting ones want to be looked at, as last told
         self.dropped: dict[str, int] = {}  # by error code
 
     def __repr__(self) -> str:
@@ -108,7 +109,8 @@ class Scheduler:
             lane = self._lane(ticket)
             self._check_nodes(ticket, lane, now)
             waiting = lane.head()
-            if waiting is None or ticket.key < waiting.key:
+            # A newcomer goes first only if nobody before it could go by now: a timer may be late.
+            if (waiting is None or ticket.key < waiting.key) and not (now >= self._wake and len(self.queue)):
                 lease = self._try(lane, ticket, now)
                 if lease is not None:
                     return lease
@@ -132,6 +134,7 @@ class Scheduler:
     def bind(self, now: float) -> list[Binding]:
         """Everything that can be decided about the waiting ones now. Call after any change and at `next_wake`."""
         self.fleet.refresh_if_due(now)
+        self._wake = inf
         if not len(self.queue):
             return []
         bound: list[Binding] = []
@@ -145,12 +148,14 @@ class Scheduler:
     def next_wake(self, now: float) -> float | None:
         """When `bind` should be called though nothing happens; None while nobody waits."""
         if not len(self.queue):
+            self._wake = inf
             return None
         wake = min(now + LOOK_AGAIN, self.queue.first_hopeless(), self.fleet.next_change)
         for _, lane, _ in self.queue.heads():
             for peers in lane.everywhere:
                 wake = min(wake, peers.next_due(now + self.routing.prefetch_lead) - self.routing.prefetch_lead)
-        return max(now, wake)
+        self._wake = max(now, wake)
+        return self._wake
 
     def _bind_one(self, bound: list[Binding], now: float) -> bool:
         for _, lane, ticket in self.queue.heads():

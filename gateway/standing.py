@@ -10,6 +10,7 @@ from enum import StrEnum
 from discovery.instance import Status
 from gateway.config import Health
 
+NEVER = float("-inf")  # a moment before every other
 FLAP_MEMORY = 60.0  # seconds a fall to critical is remembered
 FLAP_HOLD = 10.0  # seconds of calm, times the falls before, that a flapping node must show
 
@@ -47,12 +48,12 @@ class Standing:
         self.probe_why = ""
         self.failures = 0  # consecutive, by requests
         self.ejections = 0
-        self.ejected_until = 0.0
+        self.ejected_until = NEVER
         self.reason = ""  # of the ejection
         self.operator = ""  # "", "drain", "eject"
         self.operator_why = ""
         self.falls: list[float] = []
-        self.calm_at = 0.0
+        self.calm_at = NEVER
         self.last_error = ""
         self.last_error_at = 0.0
         self.state = State.HEALTHY
@@ -96,15 +97,14 @@ class Standing:
 
     def pardon(self) -> None:
         """Back at once, with a clean record."""
-        self.ejected_until = 0.0
+        self.ejected_until = self.calm_at = NEVER
         self.failures = self.ejections = 0
         self.falls.clear()
-        self.calm_at = 0.0
 
     def serve_out(self, now: float) -> None:
         """An ejection that has ended leaves one strike: the next failure ejects again."""
-        if self.ejected_until and now >= self.ejected_until and self.failures >= self.health.eject_failures:
-            self.failures = self.health.eject_failures - 1
+        if now >= self.ejected_until > NEVER:
+            self.failures = min(self.failures, self.health.eject_failures - 1)
 
     def judge(self, now: float) -> tuple[State, str]:  # noqa: PLR0911 - one row per rule
         """The word and its reason. The order is the order of authority: operator, registry, probe, requests."""

@@ -207,7 +207,7 @@ def test_never_probed_critical_nodes_are_not_used_even_in_panic():
 def test_a_returning_node_starts_slowly():
     fleet = fleet_named("l1", "l2")
     backend = fleet.backends["l1"]
-    assert backend.prefetch_from == 0.0  # everybody is new at the first snapshot
+    assert {each.prefetch_from for each in fleet.backends.values()} == {0.0}  # everybody is new at first
     for now in (1.0, 2.0):
         fleet.probed("l1", False, now, "timed out")
     fleet.probed("l1", True, 8.0)
