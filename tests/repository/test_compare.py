@@ -1,6 +1,5 @@
 """What counts as the same answer when a frozen graph is compared with its source."""
 
-
 import numpy as np
 import pytest
 
