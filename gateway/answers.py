@@ -10,7 +10,6 @@ from http import HTTPStatus
 
 from gateway.outcome import Outcome
 from wire.errors import CONTENT_TYPE, BadRequest, ClientGone, WireError
-from wire.headers import REQUEST_ID
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _NO_BODY = frozenset({204, 205, 304})
@@ -70,5 +69,4 @@ def problem(error: WireError, request_id: str) -> tuple[int, list[tuple[str, str
     """
     if isinstance(error, ClientGone):
         error = BadRequest(error.detail)
-    fields = [("Content-Type", CONTENT_TYPE), (REQUEST_ID, request_id), *error.headers.items()]
-    return error.status, fields, error.body(request_id)
+    return error.status, [("Content-Type", CONTENT_TYPE), *error.headers.items()], error.body(request_id)

@@ -14,7 +14,7 @@ import contextlib
 import select
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -51,6 +51,7 @@ class Connection(RequestHandler):
         "_incoming",
         "_limits",
         "_lingering_until",
+        "_served",
         "_server",
         "_stalled_since",
         "_unsent",
@@ -75,6 +76,7 @@ class Connection(RequestHandler):
             auto_decompress=False,
         )
         self._server = server
+        self._served = 0  # requests, the present one included
         self._limits = limits
         self._deaf = False  # nothing more is read as HTTP
         self._finished = False  # the client will send nothing more
@@ -95,7 +97,7 @@ class Connection(RequestHandler):
     @property
     def leaving(self) -> bool:
         """Whether the next answer is the connection's last."""
-        return self._server.draining or self._finished or self._request_count >= self._limits.keepalive_requests
+        return self._server.draining or self._finished or self._served >= self._limits.keepalive_requests
 
     def write(self, data: bytes) -> None:
         """Send, or raise ClientGone."""
@@ -154,6 +156,7 @@ class Connection(RequestHandler):
 
     async def _serve_one(self) -> bool:
         """Whether the connection lives on."""
+        self._served += 1
         message, payload = self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
@@ -195,9 +198,9 @@ class Connection(RequestHandler):
         refusal = self._server.enter(client)
         if refusal is not None:
             self._force_close = True
-            assert isinstance(transport, asyncio.Transport)
-            transport.write(refusal)
-            transport.close()
+            turned_away = cast(asyncio.Transport, transport)
+            turned_away.write(refusal)
+            turned_away.close()
             return
         self.client = client
         super().connection_made(transport)

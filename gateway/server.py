@@ -18,6 +18,7 @@ from gateway.connection import Connection
 from gateway.exchange import Exchange
 from wire import ids
 from wire.errors import QueueFull, QuotaExceeded, WireError
+from wire.headers import REQUEST_ID
 
 _log = logging.getLogger("gateway.server")
 _C_PARSER = "aiohttp._http_parser"
@@ -71,7 +72,9 @@ class Server(LowLevelServer):
             error = QuotaExceeded("your address has too many connections open", headers=headers)
         else:
             error = QueueFull("too many connections are open", headers=headers)
-        status, fields, body = answers.problem(error, ids.request_id(None))
+        request_id = ids.request_id(None)
+        status, fields, body = answers.problem(error, request_id)
+        fields.append((REQUEST_ID, request_id))
         return answers.head(status, fields, "Connection: close\r\n", f"Content-Length: {len(body)}\r\n") + body
 
     def joined(self, connection: Connection) -> None:
