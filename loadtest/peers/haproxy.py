@@ -30,20 +30,23 @@ def files(wanted: Wanted, port: int, threads: int) -> dict[str, str]:
         "frontend public",
         f"    bind 127.0.0.1:{port}",
     ]
-    if wanted.slots and wanted.split_bytes:
+    if wanted.slots and wanted.first_bytes:
         # Small bodies first, as the manual shows for set-priority-class: lower goes first.
         lines.append(
-            f"    http-request set-priority-class int(10) if {{ req.hdr_val(content-length) gt {wanted.split_bytes} }}"
+            f"    http-request set-priority-class int(10) if {{ req.hdr_val(content-length) gt {wanted.first_bytes} }}"
         )
     if wanted.split_bytes:
         lines.append(f"    use_backend heavy if {{ req.hdr_val(content-length) gt {wanted.split_bytes} }}")
     lines.append("    default_backend light")
-    for pool in ("light", "heavy") if wanted.split_bytes else ("light",):
+    for number, pool in enumerate(("light", "heavy") if wanted.split_bytes else ("light",)):
         lines += [f"backend {pool}", f"    balance {wanted.policy}"]
-        for number, target in enumerate(wanted.pool(pool)):
+        if wanted.queue_ms:
+            patience = wanted.queue_ms[number] if wanted.split_bytes else max(wanted.queue_ms)
+            lines.append(f"    timeout queue {patience}ms")
+        for serial, target in enumerate(wanted.pool(pool)):
             limit = f" maxconn {target.slots}" if wanted.slots else ""
             weight = max(1, round(target.speed * 50))
-            lines.append(f"    server s{number} {target.host}:{target.port} weight {weight}{limit}")
+            lines.append(f"    server s{serial} {target.host}:{target.port} weight {weight}{limit}")
     return {"haproxy.cfg": "\n".join(lines) + "\n"}
 
 

@@ -30,13 +30,16 @@ class Wanted:
     """What a proxy should do.
 
     `policy` is the proxy's own word. `split_bytes` above 0 sends longer bodies to the heavy pool, by Content-Length;
-    `slots` lets the proxy itself hold requests back until a server has a free one, where it can.
+    `slots` lets the proxy itself hold requests back until a server has a free one, where it can: bodies up to
+    `first_bytes` go first, and nobody waits longer than `queue_ms` of its pool (light, heavy).
     """
 
     targets: Sequence[Target]
     policy: str
     split_bytes: int = 0
     slots: bool = False
+    first_bytes: int = 0
+    queue_ms: tuple[int, int] | None = None
     timeout_seconds: int = 60
     body_bytes: int = 64 << 20
 
