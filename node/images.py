@@ -8,6 +8,7 @@ gives the same answer.
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from wire.image_header import ImageHeader, Unknown, read_header
 ACCEPT = "image/jpeg, image/png, image/webp, image/gif, image/bmp, image/tiff"
 
 _ORIENTATION = 0x0112
+_OBJECT = re.compile(r" <[^>]*>")  # how Pillow names what it read from: an address in memory
 # Bytes that a decoded pixel takes while its picture is read; measured as the growth of the process (tests).
 _PIXEL_BYTES = {"jpeg": 4.0, "png": 4.4, "gif": 5.0, "bmp": 4.0, "tiff": 10.0, "webp": 17.0}
 _BESIDE = 32 << 20  # strips, tables and the row itself
@@ -105,6 +107,7 @@ class Reader:
 def guard_pillow(max_pixels: int) -> None:
     """Keep Pillow's own guard behind ours, at our limit and as an error. Process-wide: called once, at the start."""
     Image.MAX_IMAGE_PIXELS = max_pixels
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of damage that it can live with
     warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
@@ -141,4 +144,5 @@ def _foreign_errors() -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLarge(str(error)) from error
     except Exception as error:
-        raise Undecodable(f"the image cannot be decoded: {str(error) or type(error).__name__}"[:300]) from error
+        words = _OBJECT.sub("", str(error)) or type(error).__name__
+        raise Undecodable(f"the image cannot be decoded: {words}"[:300]) from error

@@ -23,7 +23,7 @@ def refuse_damage(data: bytes) -> None:
         if kind == b"IEND":
             return
         if kind in _CHECKED and end + 4 <= len(data) and zlib.crc32(view[at + 4 : end]) != _stated(view, end):
-            raise Undecodable(f"the PNG is damaged: the checksum of a {kind.decode()} chunk is wrong")
+            raise Undecodable(f"the PNG is damaged: the checksum of its {kind.decode()} is wrong")
         at = end + 4
 
 
