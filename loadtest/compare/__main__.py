@@ -7,6 +7,7 @@ cores were enough for it. `--standard` is the short list, `--quick` a smoke test
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ CONSOLE = Console(stderr=True)
 def main() -> int:
     """1 when the machine was too busy to be believed or, with --quick, when anything went unanswered."""
     args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that fleets and proxies are stopped, as by Ctrl-C
     scenarios = [SCENARIOS[name] for name in args.scenarios]
     loads = {each.name: trace(each, args.seconds * each.length, args.seed, fleet_of(each).power) for each in scenarios}
     outcomes: list[Outcome] = []

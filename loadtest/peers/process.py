@@ -82,7 +82,11 @@ class Peer:
             )
         if self._core is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(self.process.pid, {self._core})
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:  # interrupted, too: a process must not outlive the one who would stop it
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,7 +123,6 @@ class Peer:
                 return
             time.sleep(0.05)
         said = self.log.read_text(errors="replace")[-2000:]
-        self.__exit__()
         raise RuntimeError(f"{self.name} does not listen on {self.address}:\n{said}")
 
     def _listens(self) -> bool:
@@ -133,6 +136,8 @@ class Peer:
                 return b"404 page not found" not in probe.recv(4096)
             except TimeoutError:  # a server behind it is thinking
                 return True
+            except ConnectionError:
+                return False
 
 
 def _cpu_ticks(pid: int) -> int:
