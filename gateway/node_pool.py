@@ -15,6 +15,8 @@ from gateway.node_connection import Connection, ConnectionOptions
 from wire.errors import NodeUnreachable
 
 Key = tuple[str, int]
+# Idle connections kept per node.
+FEWEST_IDLE, MOST_IDLE = 4, 64
 
 
 class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +24,6 @@ class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     connection: ConnectionOptions
     idle_seconds: float = 20.0  # below the idle limit of most servers, so that we close first
-    idle_per_node: int = 64  # as many as a node has slots; more only after a burst
     networks: Networks | None = None  # where nodes may live; None allows every address, for tests
     ssl_context: ssl.SSLContext | None = None  # every node is spoken to by TLS with this
 
@@ -34,6 +35,7 @@ class Pool:
         self._options = options
         self._rules = FieldRules()
         self._idle: dict[Key, list[Connection]] = {}
+        self._most: dict[Key, int] = {}
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -52,7 +54,11 @@ class Pool:
     def take(self, instance: Instance) -> Connection | None:
         """The connection used last; older ones may so grow old enough to be closed."""
         idle = self._idle.get((instance.host, instance.port))
-        return idle.pop() if idle else None
+        while idle:
+            connection = idle.pop()
+            if connection.open:
+                return connection
+        return None
 
     async def connect(self, instance: Instance, seconds: float) -> Connection:
         """A new connection. Raises NodeUnreachable, also for an address where no node may live."""
@@ -72,6 +78,8 @@ class Pool:
             if isinstance(error, (TimeoutError, OSError)):
                 raise NodeUnreachable(f"{instance.address}: {_why(error)}") from error
             raise
+        # More than a node has slots are never in use at once. Slots are the registry's word: input.
+        self._most[connection.key] = min(max(instance.capacity, FEWEST_IDLE), MOST_IDLE)
         self._open.add(connection)
         if self._closed:
             connection.abort()
@@ -86,6 +94,7 @@ class Pool:
 
     def forget(self, instance: Instance) -> None:
         """Close what waits idle for a node that left."""
+        self._most.pop((instance.host, instance.port), None)
         for connection in self._idle.pop((instance.host, instance.port), ()):
             connection.abort()
 
@@ -123,7 +132,7 @@ class Pool:
                 self._idle[key].remove(connection)
             return
         idle = self._idle.setdefault(key, [])
-        if len(idle) >= self._options.idle_per_node or self._closed:
+        if len(idle) >= self._most.get(key, 0) or self._closed:
             connection.abort()
             return
         connection.idle_since = asyncio.get_running_loop().time()

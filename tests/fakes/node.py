@@ -112,7 +112,8 @@ class FakeNode:
     pipelined: int = 0  # bytes that came before an answer was given: a client's fault
     open: set[asyncio.StreamWriter] = field(default_factory=set)
     seen: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _server: asyncio.Server | None = None
+    _listener: socket.socket | None = None
+    _accepted: set[socket.socket] = field(default_factory=set)  # not yet connections
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> FakeNode:
@@ -124,21 +125,24 @@ class FakeNode:
 
     async def start(self) -> None:
         """Listen; after stop(), on the same port again."""
-        self._server = await asyncio.start_server(
-            self._connection, "127.0.0.1", self.port, ssl=self.ssl_context, limit=1 << 20
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     async def stop(self) -> None:
         """As SIGKILL: refuse new connections, reset the open ones."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         for writer in list(self.open):
             reset(writer)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for accepted in self._accepted:
+            accepted.close()
 
     def instance(self, **changes: object) -> Instance:
         """What this node would announce."""
@@ -164,28 +168,49 @@ class FakeNode:
         async with self.seen:
             self.seen.notify_all()
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    def _accept(self, listener: socket.socket) -> None:
+        # A server of asyncio's loses what it accepts in the moment it is closed.
+        with contextlib.suppress(BlockingIOError):
+            accepted, _ = listener.accept()
+            accepted.setblocking(False)
+            self._accepted.add(accepted)
+            task = asyncio.get_running_loop().create_task(self._connection(accepted))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _connection(self, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=1 << 20)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        self._accepted.discard(accepted)
+        try:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted, ssl=self.ssl_context)
+        except OSError:  # a handshake that failed
+            accepted.close()
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         self.open.add(writer)
         self.accepted += 1
-        number = self.accepted
         try:
-            if self.reset_at_accept:
-                reset(writer)
-                return
-            while await self._exchange(reader, writer, number) and not self.close_idle:
-                await self._note()
+            await self._exchanges(reader, writer, self.accepted)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
+        except RuntimeError:  # what uvloop raises when one writes to a closed transport
+            if not writer.is_closing():
+                raise
         finally:
-            self.open.discard(writer)
-            self._tasks.discard(task)
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 writer.close()
+            self.open.discard(writer)
             with contextlib.suppress(asyncio.CancelledError):
                 await self._note()
+
+    async def _exchanges(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        if self.reset_at_accept:
+            reset(writer)
+            return
+        while await self._exchange(reader, writer, number) and not self.close_idle:
+            await self._note()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
         """One request and its answer; True while the connection may serve another."""

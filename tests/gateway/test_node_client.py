@@ -14,6 +14,7 @@ from tests.fakes.node_process import node_process
 from tests.fakes.outgoing import Outgoing, Target, until, upload
 from wire.errors import ClientGone, DeadlineMissed, NodeBusy, NodeGarbage, NodeUnreachable, WireError
 
+LOOPS = ["uvloop", "asyncio"]
 MIB = 1 << 20
 REFUSED: Headers = (("X-Fleetgate-Refused", "busy"),)
 

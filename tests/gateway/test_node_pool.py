@@ -11,6 +11,7 @@ from tests.fakes.node import FakeNode, Reply
 from tests.fakes.outgoing import Outgoing, Target, until
 from wire.errors import NodeUnreachable
 
+LOOPS = ["uvloop", "asyncio"]
 MIB = 1 << 20
 HOSTILE = [
     "169.254.169.254",
@@ -66,11 +67,11 @@ async def test_what_is_idle_too_long_is_closed_and_what_is_in_use_stays() -> Non
 
 
 async def test_more_idle_connections_than_allowed_are_closed() -> None:
-    async with FakeNode(lambda call: Reply(delay=0.1)) as node:
+    async with FakeNode(lambda call: Reply(delay=0.1), capacity=10) as node:
         one = NodeClient(1.0, MIB)
-        await burst(one, node, 80)
-        assert one.pool.idle == 64
-        await node.wait(lambda n: len(n.open) == 64)
+        await burst(one, node, 20)
+        assert one.pool.idle == 10
+        await node.wait(lambda n: len(n.open) == 10)
         await one.close()
 
 
