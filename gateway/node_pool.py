@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 
 import msgspec
@@ -153,5 +154,12 @@ class Pool:
         self._sweeper = loop.call_later(self._options.idle_seconds / 4, self._sweep) if self._idle else None
 
 
-def _why(error: BaseException) -> str:
-    return "no connection in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+def _why(error: OSError) -> str:
+    """In a few words for the operators' page; loops differ in theirs."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {error.reason or error}"
+    if isinstance(error, TimeoutError):
+        return "no connection in time"
+    return os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__

@@ -270,6 +270,7 @@ class FakeNode:
 
     async def _probe(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         self.probes += 1
+        await self._note()
         if self.ready == 0:
             await self._gone(reader, None)
             return False

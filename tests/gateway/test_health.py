@@ -1,0 +1,219 @@
+"""Probes of real nodes, and what the fleet makes of them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from discovery.instance import Snapshot
+from gateway.backend import Backend
+from gateway.config import Health
+from gateway.fleet import Change, Fleet
+from gateway.health import HASTE, JITTER, Prober, next_wait
+from gateway.node_client import NodeClient
+from tests.fakes.node import FakeNode
+from tests.fakes.node_process import node_process
+
+LOOPS = ["uvloop", "asyncio"]
+OFTEN = Health(probe_interval=0.05, probe_timeout=0.2)
+SELDOM = Health(probe_interval=3600.0, probe_timeout=5.0)
+
+
+@dataclass
+class Probing:
+    """A fleet that is probed, and a bell that rings after each verdict."""
+
+    options: Health
+    fleet: Fleet = field(init=False)
+    client: NodeClient = field(init=False)
+    prober: Prober = field(init=False)
+    verdicts: list[str] = field(default_factory=list)
+    bell: asyncio.Condition = field(default_factory=asyncio.Condition)
+    ringing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        rng = Random(1)
+        self.fleet = Fleet(self.options, rng)
+        self.client = NodeClient(1.0, 1 << 16)
+        self.prober = Prober(self.fleet, self.client, self.options, rng, self.judged)
+
+    def adopt(self, *nodes: FakeNode, now: float = 0.0) -> None:
+        change = self.fleet.adopt(Snapshot(instances=frozenset(node.instance() for node in nodes)), now)
+        self.prober.follow(change.joined, change.left)
+
+    def judged(self, backend: Backend, change: Change) -> None:
+        self.verdicts.append(backend.id)
+        self.prober.follow(change.joined, change.left)
+        task = asyncio.ensure_future(self.ring())
+        self.ringing.add(task)
+        task.add_done_callback(self.ringing.discard)
+
+    async def ring(self) -> None:
+        async with self.bell:
+            self.bell.notify_all()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(20), self.bell:
+            await self.bell.wait_for(condition)
+
+    def probed(self, node: FakeNode) -> bool | None:
+        return self.fleet.backends[node.instance().id].standing.probed
+
+    def why(self, node: FakeNode) -> str:
+        return self.fleet.backends[node.instance().id].standing.probe_why
+
+
+@asynccontextmanager
+async def probing(options: Health) -> AsyncIterator[Probing]:
+    one = Probing(options)
+    try:
+        yield one
+    finally:
+        await one.prober.close()
+        assert one.client.pool.open == 0
+
+
+async def test_who_joins_is_probed_at_once() -> None:
+    async with FakeNode() as first, FakeNode() as second, probing(SELDOM) as one:
+        one.adopt(first)
+        await one.until(lambda: one.probed(first))
+        one.adopt(first, second)
+        await one.until(lambda: one.probed(second))
+        assert (first.probes, second.probes) == (1, 1)
+
+
+async def test_a_probe_brings_the_nodes_load() -> None:
+    metrics = {"inflight": 3, "queue_depth": 2, "capacity": 8, "work_ms": 40}
+    report = {"application_utilization": 0.6, "rps_fractional": 1.0, "eps": 0.0, "named_metrics": metrics}
+    async with FakeNode(ready_report="JSON " + json.dumps(report)) as node, probing(SELDOM) as one:
+        one.adopt(node)
+        await one.until(lambda: one.probed(node))
+        assert one.fleet.backends[node.instance().id].reported_queue == 2
+
+
+async def test_probes_share_a_connection() -> None:
+    async with FakeNode() as node, probing(OFTEN) as one:
+        one.adopt(node)
+        await one.until(lambda: len(one.verdicts) >= 10)
+        assert node.accepted == 1
+
+
+async def test_a_dead_node_is_out_and_back_when_it_answers_again() -> None:
+    async with FakeNode() as node, probing(OFTEN) as one:
+        one.adopt(node)
+        await one.until(lambda: one.probed(node))
+        await node.stop()
+        await one.until(lambda: one.probed(node) is False)
+        assert "refused" in one.why(node)
+        await node.start()
+        await one.until(lambda: one.probed(node))
+
+
+async def test_a_node_that_hangs_is_out_and_back_when_it_goes_on() -> None:
+    async with node_process() as process, probing(OFTEN) as one:
+        node = FakeNode(port=process.port)
+        one.adopt(node)
+        await one.until(lambda: one.probed(node))
+        process.pause()
+        await one.until(lambda: one.probed(node) is False)
+        process.resume()
+        await one.until(lambda: one.probed(node))
+
+
+async def test_a_suspected_node_is_asked_now_and_not_when_it_is_its_turn() -> None:
+    async with FakeNode() as node, probing(SELDOM) as one:
+        one.adopt(node)
+        await one.until(lambda: one.probed(node))
+        await node.stop()
+        for _ in range(SELDOM.probe_failures):
+            one.prober.suspect(node.instance().id)
+            known = len(one.verdicts)
+            await one.until(lambda known=known: len(one.verdicts) > known)
+        assert one.probed(node) is False
+        # Everybody knows: more failed attempts cause no more probes.
+        known = len(one.verdicts)
+        for _ in range(100):
+            one.prober.suspect(node.instance().id)
+        await asyncio.sleep(0.05)
+        assert len(one.verdicts) == known
+
+
+async def test_a_storm_of_suspicions_is_one_probe() -> None:
+    async with FakeNode() as node, probing(SELDOM) as one:
+        one.adopt(node)
+        await one.until(lambda: one.probed(node))
+        for _ in range(1000):
+            one.prober.suspect(node.instance().id)
+        one.prober.suspect("nobody")
+        await one.until(lambda: len(one.verdicts) == 2)
+        assert node.probes == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "why"),
+    [(200, True, ""), (204, True, ""), (429, True, "429"), (503, None, "503"), (400, None, "400"), (404, None, "404")],
+)
+async def test_a_status_is_a_verdict(status: int, verdict: bool | None, why: str) -> None:
+    async with FakeNode(ready=status) as node, probing(SELDOM) as one:
+        one.adopt(node)
+        await one.until(lambda: one.verdicts)
+        assert one.probed(node) is verdict
+        assert why in one.why(node)
+
+
+async def test_a_foreign_server_needs_no_load_report() -> None:
+    async with FakeNode(protocol="oip", ready_report=None) as node, probing(SELDOM) as one:
+        one.adopt(node)
+        await one.until(lambda: one.probed(node))
+
+
+async def test_who_left_is_probed_no_more() -> None:
+    async with FakeNode() as first, FakeNode() as second, probing(OFTEN) as one:
+        one.adopt(first, second)
+        await one.until(lambda: one.probed(first) and one.probed(second))
+        backend = one.fleet.backends[first.instance().id]
+        one.prober.follow([], [backend])
+        await first.wait(lambda node: not node.open)
+        probes, known = first.probes, len(one.verdicts)
+        await one.until(lambda: len(one.verdicts) >= known + 5)
+        assert first.probes == probes
+        assert list(one.prober.watched) == [second.instance().id]
+
+
+async def test_an_unlisted_node_that_dies_leaves_and_is_probed_no_more() -> None:
+    async with FakeNode() as first, FakeNode() as second, probing(OFTEN) as one:
+        one.adopt(first, second)
+        await one.until(lambda: one.probed(first) and one.probed(second))
+        one.adopt(second)  # the registry forgot the first
+        assert first.instance().id in one.fleet.backends
+        await first.stop()
+        await one.until(lambda: first.instance().id not in one.fleet.backends)
+        assert list(one.prober.watched) == [second.instance().id]
+
+
+async def test_nodes_that_hang_do_not_keep_the_others_from_being_probed() -> None:
+    async with FakeNode() as well, FakeNode(ready=0) as hung, probing(OFTEN) as one:
+        others = [FakeNode(name=f"hung-{number}", port=hung.port) for number in range(100)]
+        one.adopt(well, *others)
+        await one.until(lambda: all(one.fleet.backends[node.name].standing.probed is False for node in others))
+        assert one.probed(well)
+
+
+async def test_closing_ends_probes_under_way() -> None:
+    async with FakeNode(ready=0) as node:
+        async with probing(SELDOM) as one:
+            one.adopt(node)
+            await node.wait(lambda n: n.probes == 1 or bool(n.open))
+        await node.wait(lambda n: not n.open)
+
+
+def test_the_next_probe_comes_around_the_interval_and_sooner_after_a_lost_one() -> None:
+    rng = Random(3)
+    waits = [next_wait(2.0, False, rng) for _ in range(1000)]
+    assert 2.0 * (1 - JITTER) <= min(waits) < 1.9
+    assert 2.1 < max(waits) <= 2.0 * (1 + JITTER)
+    assert next_wait(2.0, True, rng) <= 2.0 * (1 + JITTER) / HASTE
