@@ -138,8 +138,10 @@ class Journal:
         self._ticks = 0
 
     def finished(self, outcome: Outcome) -> None:
-        """Take note of one request; probes and metadata calls would drown the numbers and are left out."""
+        """Take note of one request; probes and metadata calls would drown the numbers and are left out of them."""
         if outcome.route not in INFERENCE:
+            if outcome.status >= 400 and outcome.route != "health":
+                self._list(outcome, kind_of(outcome))
             return
         slot = self._slot
         if outcome.status >= 400 or outcome.error:
@@ -168,15 +170,13 @@ class Journal:
         kind = kind_of(outcome)
         if kind == "error":
             slot.errors += 1
-            self.errors.append(outcome)
         elif kind == "refused":
             slot.refused += 1
-            self.refusals.append(outcome)
         elif kind == "gone":
             slot.gone += 1
         else:
             slot.client += 1
-            self.mistakes.append(outcome)
+        self._list(outcome, kind)
         if outcome.attempts:
             self.decisions.append(outcome)
         if kind == "error" or outcome.attempts:
@@ -185,6 +185,11 @@ class Journal:
             self._nodes[outcome.node] = self._nodes.get(outcome.node, 0) + 1
             if kind == "error":
                 self.last_errors[outcome.node] = outcome
+
+    def _list(self, outcome: Outcome, kind: str) -> None:
+        lists = {"error": self.errors, "refused": self.refusals, "client": self.mistakes}
+        if kind in lists:
+            lists[kind].append(outcome)
 
     def tick(self, at: float, seconds: float, gauges: Gauges) -> None:
         """Close the current slot, which was open for `seconds`; `at` is the wall clock."""

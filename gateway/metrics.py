@@ -95,7 +95,7 @@ class Metrics(Collector):
         if outcome.attempts:
             self._attempted(outcome, ms)
         elif outcome.error in REJECTIONS:
-            self._rejected[outcome.size_class, outcome.error] += 1
+            self._rejected[outcome.size_class or "none", outcome.error] += 1
 
     def _attempted(self, outcome: Outcome, total_ms: float) -> None:
         key = (outcome.size_class, outcome.pool, outcome.why)

@@ -48,7 +48,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     requests: int  # answered during the last minute
     share: float  # of all requests of the last minute, 0..1
     error_share: float  # of recent attempts, 0..1
-    errors: int  # attempts it lost since it joined
+    attempts: int  # requests sent to it since it joined
+    errors: int  # of these, lost by its fault
     ejections: int
     max_pixels: int
     device: str

@@ -55,6 +55,7 @@ def _node(view: BackendView, requests: int, total: int, lost: Outcome | None, at
         requests=requests,
         share=round(requests / total, 4),
         error_share=round(view.error_share, 4),
+        attempts=view.requests,
         errors=view.errors,
         ejections=view.ejections,
         max_pixels=view.max_pixels,

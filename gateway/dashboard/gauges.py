@@ -35,6 +35,12 @@ NODE_GAUGES: dict[str, tuple[str, Callable[[Node], float]]] = {
 }
 
 
+NODE_COUNTERS: dict[str, tuple[str, Callable[[Node], float]]] = {
+    "upstream_attempts": ("Requests sent to the node, retries among them.", lambda node: node.attempts),
+    "upstream_lost_attempts": ("Attempts that the node lost, saved by another or not.", lambda node: node.errors),
+}
+
+
 class Gauges(Collector):
     """A collector for prometheus_client's registry."""
 
@@ -51,6 +57,7 @@ class Gauges(Collector):
         yield _gauge("http_requests_in_flight", "Requests at the public endpoint now.", document.gateway.in_flight)
         yield from _pools(document.pools)
         yield from _nodes(document.nodes)
+        yield from _node_counters(document.nodes)
         yield from self._discovery(document)
         yield from _models(document)
         prediction = GaugeMetricFamily(
@@ -107,6 +114,14 @@ def _pools(pools: list[Pool]) -> Iterator[Metric]:
 def _nodes(nodes: list[Node]) -> Iterator[Metric]:
     for name, (text, read) in NODE_GAUGES.items():
         family = GaugeMetricFamily(PREFIX + name, text, labels=["pool", "node"])
+        for node in nodes:
+            family.add_metric([node.pool, node.id], read(node))
+        yield family
+
+
+def _node_counters(nodes: list[Node]) -> Iterator[Metric]:
+    for name, (text, read) in NODE_COUNTERS.items():
+        family = CounterMetricFamily(PREFIX + name, text, labels=["pool", "node"])
         for node in nodes:
             family.add_metric([node.pool, node.id], read(node))
         yield family

@@ -36,6 +36,7 @@ def node(name: str, pool: str = "light", state: str = "healthy", **changes: Any)
         "requests": 0,
         "share": 0.0,
         "error_share": 0.0,
+        "attempts": 0,
         "errors": 0,
         "ejections": 0,
         "max_pixels": 50_000_000,

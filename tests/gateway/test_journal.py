@@ -84,6 +84,16 @@ def test_probes_and_metadata_do_not_drown_the_numbers() -> None:
     assert journal.window(10).requests == 0
 
 
+def test_a_wrong_path_is_listed_and_not_counted() -> None:
+    journal = Journal()
+    journal.finished(outcome(route="other", status=404, error="not-found", node="", attempts=0))
+    journal.finished(outcome(route="health", status=503, error="no-node", node="", attempts=0))
+    ticked(journal)
+    assert journal.window(10).requests == 0
+    assert [each.error for each in journal.mistakes] == ["not-found"]
+    assert not journal.refusals.items
+
+
 def test_a_slow_upload_is_not_the_fleets_latency() -> None:
     journal = Journal()
     journal.finished(outcome(total_ms=9_020.0, recv_ms=9_000.0))
