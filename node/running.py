@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,11 @@ class Running:
         most = 1 if first.alone else min(self._options.max_rows, self._options.max_bytes // max(row_bytes, 1))
         buckets = bucket[0].buckets
         sizes = [size for size in buckets if size <= most] or [buckets[0]]
-        waiting = 1 + sum(1 for _ in islice(others.rows(), sizes[-1] - 1))
+        idle = max(1, self._workers.idle)
+        waiting = 1 + sum(1 for _ in islice(others.rows(), idle * sizes[-1] - 1))
         cost = partial(self._costs.run_ms, bucket)
-        return best_size(waiting, sizes, cost, gain=self._options.gain, most_ms=self._options.max_ms)
+        # Rows are spread over idle runners before they are joined on one.
+        return best_size(ceil(waiting / idle), sizes, cost, gain=self._options.gain, most_ms=self._options.max_ms)
 
     def _run(self, bucket: Bucket, rows: list[Row], size: int, done: Callable[[], None]) -> None:
         engine = bucket[0]

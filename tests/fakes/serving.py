@@ -94,6 +94,7 @@ async def serving(
         **options,  # type: ignore[arg-type]
     )
     sessions = sessions or Sessions()
+    pillows_limit = Image.MAX_IMAGE_PIXELS
     node = Node(config, sessions)
     await node.start()
     try:
@@ -105,6 +106,7 @@ async def serving(
         for session in sessions.opened:
             session.gate.set()
         await node.close()
+        Image.MAX_IMAGE_PIXELS = pillows_limit  # a node sets it for its whole process
 
 
 def limits(**values: float) -> Limits:

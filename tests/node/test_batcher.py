@@ -52,6 +52,16 @@ async def test_what_gathered_behind_a_run_shares_the_next_where_that_gains(tmp_p
     assert node.session.batches[-2:] == [1, 6]
 
 
+async def test_rows_are_spread_over_idle_runners_before_they_are_joined(tmp_path: Path) -> None:
+    two = Session(threads=2, runners=2)
+    async with serving(tmp_path, NUMBERS, session=two, limits=limits(slots=16)) as node:
+        bucket = node.node.models.default.bucket({"picture": (2,)})
+        node.node.batcher.costs.expect_run(bucket, {1: 10, 2: 11, 4: 12, 8: 13})
+        await node.post("/v1/models/numbers:predict", '{"instances":[[1,0],[2,0],[3,0],[4,0]]}')
+
+    assert sorted(node.session.batches[-2:]) == [2, 2]
+
+
 async def test_rows_run_one_by_one_where_a_batch_gains_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path, NUMBERS, session=ONE_RUNNER, limits=limits(slots=16)) as node:
         bucket = node.node.models.default.bucket({"picture": (2,)})
