@@ -22,6 +22,7 @@ from wire.errors import ModelFailed
 log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0
+_MOST_HANGS = 3  # in a row: each leaves a thread and a session's memory behind
 
 
 class Runs(Protocol):
@@ -75,6 +76,7 @@ class Engine:
         self.buckets: Sequence[int] = ()
         self.device = ""
         self.run_ms: dict[int, float] = {}  # by batch size, measured once warm
+        self.hangs = 0  # sessions lost to a hang since the last batch that went well
         self._open_session = open_session
         self._loader = loader
         self._pause = pause
@@ -88,6 +90,11 @@ class Engine:
     def title(self) -> str:
         """name@version."""
         return f"{self.manifest.name}@{self.manifest.version}"
+
+    @property
+    def hopeless(self) -> bool:
+        """Hung again and again: only a new process can help."""
+        return self.hangs >= _MOST_HANGS
 
     @property
     def batched(self) -> bool:
@@ -112,9 +119,12 @@ class Engine:
         self._become(State.READY, "")
 
     async def keep(self) -> None:
-        """Rebuild the session whenever it falls sick. Runs until cancelled."""
+        """Rebuild the session whenever it falls sick. Runs until cancelled, or hopeless."""
         while True:
             await self._sick.wait()
+            if self.hopeless:
+                self.why += f"; given up after {self.hangs} hung sessions: restart this node"
+                return
             pause = self._pause
             while self.state is not State.READY:
                 await asyncio.sleep(pause)
@@ -134,10 +144,15 @@ class Engine:
         """Run one harmless row: what fails now fails for everybody. Blocking."""
         self._present().probe()
 
-    def fell_sick(self, why: str) -> None:
+    def went_well(self) -> None:
+        """A batch was answered."""
+        self.hangs = 0
+
+    def fell_sick(self, why: str, *, hung: bool) -> None:
         """The session hangs or fails on everything: leave it and build another."""
         if self.state is not State.READY:
             return
+        self.hangs += hung
         log.error("session is sick", extra={"model": self.title, "why": why})
         self._become(State.SICK, why)
         self._session = None  # not closed: whatever hangs in it would hang its closing

@@ -120,6 +120,7 @@ class Running:
             if outputs is None:
                 self._failed(engine, rows, error, done)
             else:
+                engine.went_well()
                 self._costs.learn_run(bucket, size, ms)
                 self._on_ran(engine, len(rows), ms)
                 for row, output in zip(rows, outputs, strict=True):
@@ -144,7 +145,7 @@ class Running:
             for row in rows:
                 self._jobs.drop(row)
                 self._jobs.fail(row.job, DeadlineMissed("the model did not answer"))
-            self._lose(engine, f"a run has not ended after {self._hang_seconds:g} s")
+            self._lose(engine, f"a run has not ended after {self._hang_seconds:g} s", hung=True)
             done()
 
         hang = self._loop.call_later(self._hang_seconds, hung)
@@ -174,13 +175,13 @@ class Running:
             if sick is None:
                 self._jobs.fail(row.job, _blamed_on(error))
             else:
-                self._lose(engine, f"the session fails on every input: {_line(sick)}")
+                self._lose(engine, f"the session fails on every input: {_line(sick)}", hung=False)
             done()
 
         self._submit(engine, engine.probe, judged, [], done)
 
-    def _lose(self, engine: Engine, why: str) -> None:
-        engine.fell_sick(why)
+    def _lose(self, engine: Engine, why: str, *, hung: bool) -> None:
+        engine.fell_sick(why, hung=hung)
         for job in self._jobs.of(engine):
             self._jobs.fail(job, NodeBusy("the model's session is being rebuilt", headers={"Retry-After": "5"}))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from node import page
 from node.batcher import Batcher
 from node.engine import Engine, State
-from node.exchange import Answer, json_answer
+from node.exchange import Answer
 from node.load import Load
 from node.metrics import CONTENT_TYPE, Metrics
 from node.models import Models
@@ -36,8 +36,8 @@ class Telling:
         self._metrics = metrics
         self._leaving = leaving
         self._answers: dict[Kind, Callable[[Call], Answer]] = {
-            Kind.LIVE: lambda _: Answer([oip_answers.server_live(True)]),
-            Kind.HEALTHZ: lambda _: json_answer({"live": True}),
+            Kind.LIVE: self._live,
+            Kind.HEALTHZ: self._live,
             Kind.READY: self._ready,
             Kind.READYZ: self._ready,
             Kind.PING: self._ready,
@@ -57,6 +57,13 @@ class Telling:
 
     def _engine(self, call: Call) -> Engine:
         return self._models.find(call.model, call.version, call.label)
+
+    def _live(self, _call: Call) -> Answer:
+        """No while only a new process can help: whoever started this one will start another."""
+        for engine in self._models.engines:
+            if engine.hopeless:
+                raise NoNode(f"{engine.title}: {engine.why}")
+        return Answer([oip_answers.server_live(True)])
 
     def _ready(self, _call: Call) -> Answer:
         if self._leaving.announced:

@@ -139,6 +139,22 @@ async def test_a_session_that_hangs_is_left_and_rebuilt(tmp_path: Path) -> None:
     assert node.session is not hung
 
 
+async def test_a_model_that_always_hangs_is_given_up_and_the_node_says_it_must_be_restarted(tmp_path: Path) -> None:
+    options = Session(threads=1, runners=1, hang_seconds=0.05, rebuild_seconds=0.01)
+    async with serving(tmp_path, NUMBERS, session=options) as node:
+        for hung in range(1, 4):
+            node.session.gate.clear()
+            assert (await node.get("/v2/health/live")).status == 200
+            assert (await tensor(node, 1)).status == 504
+            await until(lambda hung=hung: len(node.sessions.opened) > hung or node.node.models.default.hopeless)
+            await until(lambda: node.node.models.default.state is State.READY or node.node.models.default.hopeless)
+        live = await node.get("/v2/health/live")
+
+    assert live.status == 503
+    assert "restart this node" in live.json["detail"]
+    assert len(node.sessions.opened) == 3
+
+
 async def test_rebuilding_is_tried_until_it_goes(tmp_path: Path) -> None:
     tries = iter([None, RuntimeError("out of memory"), RuntimeError("still"), None])
 
