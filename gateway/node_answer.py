@@ -80,7 +80,7 @@ class Rest(Protocol):
         ...
 
 
-class Answer(msgspec.Struct, kw_only=True):
+class Answer(msgspec.Struct):
     """One node's answer: whole, or its beginning and the `rest` as it comes.
 
     `headers` hold what may go to the client: without hop-by-hop fields, Content-Length, load report, Server-Timing,
@@ -94,6 +94,7 @@ class Answer(msgspec.Struct, kw_only=True):
     length: int | None  # Content-Length as the node said it; None when it said none
     report: LoadReport | None
     timing: dict[str, float]  # milliseconds by name
+    refused: bool = False  # the node was busy and read no body
     connect_ms: float = 0.0
     reused: bool = True
 
@@ -106,29 +107,36 @@ class Answer(msgspec.Struct, kw_only=True):
 class Refused(NodeBusy):
     """NodeBusy, with the load report that came with it."""
 
-    report: LoadReport | None = None
+    def __init__(self, report: LoadReport | None) -> None:
+        super().__init__("the node is busy")
+        self.report = report
 
 
-def load_report(special: dict[int, bytes]) -> LoadReport | None:
-    """The report among an answer's special fields."""
-    value = special.get(REPORT)
-    if value is None:
-        value = special.get(REPORT_BIN)
-        if value is None:
-            return None
-        value = b"BIN " + value
-    return decode_value(value.decode("latin-1"))
+def assemble(
+    status: int,
+    headers: list[tuple[str, str]],
+    special: dict[int, bytes],
+    length: int | None,
+    body: list[bytes],
+    rest: Rest | None,
+) -> Answer:
+    """An answer from the fields that pass and the `special` ones, by rule."""
+    report, timing = special.get(REPORT), special.get(TIMING)
+    if report is None and REPORT_BIN in special:
+        report = b"BIN " + special[REPORT_BIN]
+    return Answer(
+        status,
+        without_named(headers, special[CONNECTION]) if CONNECTION in special else headers,
+        body,
+        rest,
+        length,
+        None if report is None else decode_value(report.decode("latin-1")),
+        {} if timing is None else decode(timing.decode("latin-1")),
+        REFUSAL in special and status == NodeBusy.status,
+    )
 
 
-def timing(special: dict[int, bytes]) -> dict[str, float]:
-    """The Server-Timing among an answer's special fields."""
-    value = special.get(TIMING)
-    return {} if value is None else decode(value.decode("latin-1"))
-
-
-def without_named(headers: list[tuple[str, str]], connection: bytes | None) -> list[tuple[str, str]]:
+def without_named(headers: list[tuple[str, str]], connection: bytes) -> list[tuple[str, str]]:
     """The fields less those that `Connection` names: they end at this hop (RFC 9110 section 7.6.1)."""
-    if connection is None:
-        return headers
     named = {token.strip() for token in connection.decode("latin-1").lower().split(",")} - {"close", "keep-alive"}
     return [field for field in headers if field[0].lower() not in named] if named else headers

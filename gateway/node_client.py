@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 import time
 from typing import Protocol
 
 from discovery.instance import Instance
 from discovery.networks import Networks
-from gateway.node_answer import REFUSAL, Answer, Refused, load_report, timing
-from gateway.node_connection import ClosedUnanswered, Connection, ConnectionOptions, Received
+from gateway.node_answer import Answer, Refused
+from gateway.node_connection import ClosedUnanswered, Connection, ConnectionOptions, Waiter
 from gateway.node_head import Outgoing, OutgoingBody, request_head
 from gateway.node_pool import Pool, PoolOptions
-from wire.errors import BadRequest, ClientGone, NodeBusy, NodeUnreachable, WireError
+from wire.errors import BadRequest, ClientGone, NodeUnreachable, WireError
 
 
 class Target(Protocol):
@@ -39,6 +38,7 @@ class NodeClient:
         stall_seconds: float = 10.0,
     ) -> None:
         """`networks`: where nodes may live, None allows all. With `ssl_context` every node is spoken to by TLS."""
+        self._loop = asyncio.get_running_loop()
         self._connect_seconds = connect_seconds
         self.pool = Pool(
             PoolOptions(
@@ -56,19 +56,19 @@ class NodeClient:
         `Refused` it holds the node's load report), NodeGarbage, DeadlineMissed, and whatever reading the body raises.
         When cancelled, the node sees its connection close.
         """
-        loop = asyncio.get_running_loop()
-        instance, begun = backend.instance, loop.time()
-        deadline = begun + budget_ms / 1000
+        instance, body = backend.instance, request.body
+        deadline = self._loop.time() + budget_ms / 1000
         # A body that can be sent once only must not meet a connection that was closed while it was idle.
-        if request.body.complete and request.body.replayable:
-            connection = self.pool.take(instance)
-            if connection is not None:
-                with contextlib.suppress(ClosedUnanswered):
-                    return await _exchange(loop, connection, instance, request, deadline)
+        connection = self.pool.take(instance) if body.complete and body.replayable else None
+        if connection is not None:
+            try:
+                return await self._exchange(connection, instance, request, deadline)
+            except ClosedUnanswered:
+                pass  # a fresh one tells whether the node is there
         dialled = time.perf_counter()  # the loop's own clock may tick in milliseconds
-        connection = await self.pool.connect(instance, min(self._connect_seconds, deadline - loop.time()))
+        connection = await self.pool.connect(instance, min(self._connect_seconds, deadline - self._loop.time()))
         connect_ms = (time.perf_counter() - dialled) * 1000
-        answer = await _exchange(loop, connection, instance, request, deadline)
+        answer = await self._exchange(connection, instance, request, deadline)
         answer.connect_ms, answer.reused = connect_ms, False
         return answer
 
@@ -76,40 +76,39 @@ class NodeClient:
         """Close all connections; whatever is under way ends with an error."""
         await self.pool.close()
 
+    async def _exchange(self, connection: Connection, instance: Instance, request: Outgoing, deadline: float) -> Answer:
+        body = request.body
+        whole = body.complete and body.replayable
+        length = sum(map(len, body.buffered)) if whole else body.size
+        left = deadline - self._loop.time()
+        try:
+            if left <= 0:
+                raise NodeUnreachable("no time was left to ask the node")
+            head = request_head(request, connection.shelf.address, length, left * 1000)
+        except WireError:
+            connection.abort()
+            raise
+        ours = instance.protocol == "fleetgate"
+        waiter = connection.ask(head, body.buffered if whole else (), uploading=not whole, echo=ours)
+        timer = self._loop.call_later(left, connection.expire, waiter)
+        upload = None if whole else self._loop.create_task(_upload(connection, waiter, body, length))
+        try:
+            answer = await waiter
+        except asyncio.CancelledError:
+            connection.give_up(waiter, ClientGone())
+            raise
+        finally:
+            timer.cancel()
+            if upload is not None:
+                upload.cancel()
+                await asyncio.wait([upload])
+        if answer.refused:
+            answer.discard()
+            raise Refused(answer.report)
+        return answer
 
-async def _exchange(
-    loop: asyncio.AbstractEventLoop, connection: Connection, instance: Instance, request: Outgoing, deadline: float
-) -> Answer:
-    body = request.body
-    whole = body.complete and body.replayable
-    length = sum(map(len, body.buffered)) if whole else body.size
-    left = deadline - loop.time()
-    try:
-        if left <= 0:
-            raise NodeUnreachable("no time was left to ask the node")
-        head = request_head(request, instance.address, length, left * 1000)
-    except WireError:
-        connection.abort()
-        raise
-    ours = instance.protocol == "fleetgate"
-    waiter = connection.ask(head, body.buffered if whole else [], uploading=not whole, echo=ours)
-    timer = loop.call_later(left, connection.expire, waiter)
-    upload = None if whole else loop.create_task(_upload(connection, waiter, body, length))
-    try:
-        return _answer(await waiter)
-    except asyncio.CancelledError:
-        connection.give_up(waiter, ClientGone())
-        raise
-    finally:
-        timer.cancel()
-        if upload is not None:
-            upload.cancel()
-            await asyncio.wait([upload])
 
-
-async def _upload(
-    connection: Connection, waiter: asyncio.Future[Received], body: OutgoingBody, length: int | None
-) -> None:
+async def _upload(connection: Connection, waiter: Waiter, body: OutgoingBody, length: int | None) -> None:
     """Send a body as it comes, no faster than the node takes it, until its end or an early answer."""
     sent = 0
     try:
@@ -128,24 +127,3 @@ async def _upload(
         connection.give_up(waiter, error)
     else:
         connection.uploading = False
-
-
-def _answer(received: Received) -> Answer:
-    """Its meaning. Raises NodeBusy when the node refused before reading."""
-    special = received.special
-    report = load_report(special)
-    if REFUSAL in special and received.status == NodeBusy.status:
-        if received.rest is not None:
-            received.rest.close()
-        refused = Refused("the node is busy")
-        refused.report = report
-        raise refused
-    return Answer(
-        status=received.status,
-        headers=received.headers,
-        body=received.body,
-        rest=received.rest,
-        length=received.length,
-        report=report,
-        timing=timing(special),
-    )

@@ -15,7 +15,7 @@ from weakref import ref
 
 import msgspec
 
-from gateway.node_answer import CONNECTION, FieldRules, without_named
+from gateway.node_answer import Answer, FieldRules, assemble
 from gateway.node_reader import AnswerReader
 from wire.errors import DeadlineMissed, NodeGarbage, NodeUnreachable
 
@@ -34,18 +34,18 @@ class ClosedUnanswered(NodeUnreachable):
     """The connection ended before any byte of an answer: on a reused one, it was closed while idle."""
 
 
-class Received(msgspec.Struct, gc=False):
-    """An answer as it stands on the wire, less what `Connection` names; `special` are fields by rule."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    special: dict[int, bytes]
-    length: int | None
-    body: list[bytes]
-    rest: LongRest | None
+Waiter = asyncio.Future[Answer]
 
 
-Waiter = asyncio.Future[Received]
+class Shelf:
+    """The idle connections to one node."""
+
+    __slots__ = ("address", "connections", "most")
+
+    def __init__(self, address: str, most: int) -> None:
+        self.address = address  # as Host names it
+        self.connections: list[Connection] = []
+        self.most = most  # of them; 0 once the node has left
 
 
 class Connection(asyncio.Protocol):
@@ -61,8 +61,8 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_waiter",
         "idle_since",
-        "key",
         "open",
+        "shelf",
         "uploading",
     )
 
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         rules: FieldRules,
         options: ConnectionOptions,
         settled: Callable[[Connection], None],
-        key: tuple[str, int],
+        shelf: Shelf,
     ) -> None:
         self._loop = loop
         self._reader = AnswerReader(rules)
@@ -85,8 +85,8 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self.uploading = False  # more of the request is to come
         self.open = False
-        self.key = key
-        self.idle_since = 0.0  # the pool's
+        self.shelf = shelf
+        self.idle_since = 0.0
 
     def ask(self, head: bytes, body: Sequence[bytes], *, uploading: bool = False, echo: bool = False) -> Waiter:
         """Send a head and what is there of its body; `uploading` while more will be `write`n.
@@ -215,16 +215,17 @@ class Connection(asyncio.Protocol):
         """The answer is whole: hand it over, and the connection to whoever is next."""
         waiter, self._waiter = self._waiter, None
         # Before `settled`: the next one may be asked in there.
-        received = self._received(None) if waiter is not None else None
+        answer = self._answer(None) if waiter is not None else None
         keep = self._reader.keep and self.open and not self.uploading
         if keep and not self._transport.get_write_buffer_size():
             self._end_rest(None)
+            self.idle_since = self._loop.time()
             self._settled(self)
         else:
             self.abort()
             self._end_rest(None)
-        if waiter is not None and received is not None and not waiter.done():
-            waiter.set_result(received)
+        if waiter is not None and answer is not None and not waiter.done():
+            waiter.set_result(answer)
 
     def _hand_on(self) -> None:
         """A long answer: stop reading until somebody takes what is here."""
@@ -233,16 +234,15 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             rest = LongRest(self, self._loop, self._options.stall_seconds)
             self._rest = ref(rest)
-            waiter.set_result(self._received(rest))
+            waiter.set_result(self._answer(rest))
         elif self._rest is not None and (known := self._rest()) is not None:
             known.arrived(self._reader.take())
         else:
             self.abort()
 
-    def _received(self, rest: LongRest | None) -> Received:
+    def _answer(self, rest: LongRest | None) -> Answer:
         reader = self._reader
-        headers = without_named(reader.headers, reader.special.get(CONNECTION))
-        return Received(reader.status, headers, reader.special, reader.length, reader.take(), rest)
+        return assemble(reader.status, reader.headers, reader.special, reader.length, reader.take(), rest)
 
     def _end_rest(self, error: Exception | None) -> None:
         rest, self._rest = self._rest, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 
 import msgspec
@@ -12,10 +13,9 @@ import msgspec
 from discovery.instance import Instance
 from discovery.networks import Networks, allowed, peer_allowed
 from gateway.node_answer import FieldRules
-from gateway.node_connection import Connection, ConnectionOptions
+from gateway.node_connection import Connection, ConnectionOptions, Shelf
 from wire.errors import NodeUnreachable
 
-Key = tuple[str, int]
 # Idle connections kept per node.
 FEWEST_IDLE, MOST_IDLE = 4, 64
 
@@ -34,9 +34,9 @@ class Pool:
 
     def __init__(self, options: PoolOptions) -> None:
         self._options = options
+        self._loop = asyncio.get_running_loop()
         self._rules = FieldRules()
-        self._idle: dict[Key, list[Connection]] = {}
-        self._most: dict[Key, int] = {}
+        self._shelves: dict[tuple[str, int], Shelf] = {}
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -50,13 +50,13 @@ class Pool:
     @property
     def idle(self) -> int:
         """Those of them that wait for work."""
-        return sum(map(len, self._idle.values()))
+        return sum(len(shelf.connections) for shelf in self._shelves.values())
 
     def take(self, instance: Instance) -> Connection | None:
         """The connection used last; older ones may so grow old enough to be closed."""
-        idle = self._idle.get((instance.host, instance.port))
-        while idle:
-            connection = idle.pop()
+        shelf = self._shelves.get((instance.host, instance.port))
+        while shelf is not None and shelf.connections:
+            connection = shelf.connections.pop()
             if connection.open:
                 return connection
         return None
@@ -65,39 +65,29 @@ class Pool:
         """A new connection. Raises NodeUnreachable, also for an address where no node may live."""
         if instance.tls and self._options.ssl_context is None:
             raise NodeUnreachable("the node wants TLS and the gateway has no certificates for it")
-        loop = asyncio.get_running_loop()
-        connection = Connection(
-            loop, self._rules, self._options.connection, self._settled, (instance.host, instance.port)
-        )
+        shelf = self._shelf(instance)
+        connection = Connection(self._loop, self._rules, self._options.connection, self._settled, shelf)
         try:
             async with asyncio.timeout(seconds):
-                host = await self._address(loop, instance)
-                await self._dial(loop, connection, host, instance)
+                await self._dial(connection, await self._address(instance), instance)
         except BaseException as error:
             if connection.open:
                 connection.abort()
             if isinstance(error, (TimeoutError, OSError)):
                 raise NodeUnreachable(f"{instance.address}: {_why(error)}") from error
             raise
-        # More than a node has slots are never in use at once. Slots are the registry's word: input.
-        self._most[connection.key] = min(max(instance.capacity, FEWEST_IDLE), MOST_IDLE)
         self._open.add(connection)
         if self._closed:
             connection.abort()
         return connection
 
-    async def _dial(
-        self, loop: asyncio.AbstractEventLoop, connection: Connection, host: str, instance: Instance
-    ) -> None:
-        context = self._options.ssl_context
-        name = instance.host if context is not None else None
-        await loop.create_connection(lambda: connection, host, instance.port, ssl=context, server_hostname=name)
-
     def forget(self, instance: Instance) -> None:
         """Close what waits idle for a node that left."""
-        self._most.pop((instance.host, instance.port), None)
-        for connection in self._idle.pop((instance.host, instance.port), ()):
-            connection.abort()
+        shelf = self._shelves.pop((instance.host, instance.port), None)
+        if shelf is not None:
+            shelf.most = 0
+            for connection in shelf.connections:
+                connection.abort()
 
     async def close(self) -> None:
         """Close everything; exchanges under way end with an error."""
@@ -109,14 +99,28 @@ class Pool:
         if self._open:
             await self._empty.wait()
 
-    async def _address(self, loop: asyncio.AbstractEventLoop, instance: Instance) -> str:
+    def _shelf(self, instance: Instance) -> Shelf:
+        key = (instance.host, instance.port)
+        shelf = self._shelves.get(key)
+        if shelf is None:
+            shelf = self._shelves[key] = Shelf(instance.address, FEWEST_IDLE)
+        # More than a node has slots are never in use at once. Slots are the registry's word: input.
+        shelf.most = min(max(instance.capacity, FEWEST_IDLE), MOST_IDLE)
+        return shelf
+
+    async def _dial(self, connection: Connection, host: str, instance: Instance) -> None:
+        context = self._options.ssl_context
+        name = instance.host if context is not None else None
+        await self._loop.create_connection(lambda: connection, host, instance.port, ssl=context, server_hostname=name)
+
+    async def _address(self, instance: Instance) -> str:
         """Where to connect to: checked before a single packet is sent (RELIABILITY E6)."""
         networks = self._options.networks
         if networks is None:
             return instance.host
         if not allowed(instance.host, networks):
             raise NodeUnreachable(f"{instance.address}: no node may live there")
-        found = await loop.getaddrinfo(instance.host, instance.port, type=1)
+        found = await self._loop.getaddrinfo(instance.host, instance.port, type=socket.SOCK_STREAM)
         for *_, address in found:
             if peer_allowed(str(address[0]), networks):
                 return str(address[0])
@@ -124,34 +128,33 @@ class Pool:
 
     def _settled(self, connection: Connection) -> None:
         """A connection finished its answer, or was closed."""
-        key = connection.key
+        connections = connection.shelf.connections
         if not connection.open:
-            self._open.discard(connection)
-            if self._closed and not self._open:
-                self._empty.set()
-            with contextlib.suppress(KeyError, ValueError):
-                self._idle[key].remove(connection)
-            return
-        idle = self._idle.setdefault(key, [])
-        if len(idle) >= self._most.get(key, 0) or self._closed:
+            self._gone(connection)
+        elif len(connections) < connection.shelf.most and not self._closed:
+            connections.append(connection)
+            if self._sweeper is None:
+                self._sweep()
+        else:
             connection.abort()
-            return
-        connection.idle_since = asyncio.get_running_loop().time()
-        idle.append(connection)
-        if self._sweeper is None:
-            self._sweep()
+
+    def _gone(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        with contextlib.suppress(ValueError):
+            connection.shelf.connections.remove(connection)
+        if self._closed and not self._open:
+            self._empty.set()
 
     def _sweep(self) -> None:
         """Close what was idle too long, and look again while anything is."""
-        loop = asyncio.get_running_loop()
-        oldest = loop.time() - self._options.idle_seconds
-        for key, idle in list(self._idle.items()):
-            for connection in [one for one in idle if one.idle_since < oldest]:
-                connection.abort()
-                idle.remove(connection)
-            if not idle:
-                del self._idle[key]
-        self._sweeper = loop.call_later(self._options.idle_seconds / 4, self._sweep) if self._idle else None
+        oldest = self._loop.time() - self._options.idle_seconds
+        for shelf in self._shelves.values():
+            for connection in shelf.connections:
+                if connection.idle_since < oldest:
+                    connection.abort()
+            shelf.connections = [one for one in shelf.connections if one.open]
+        again = self._options.idle_seconds / 4
+        self._sweeper = self._loop.call_later(again, self._sweep) if self.idle else None
 
 
 def _why(error: OSError) -> str:

@@ -10,7 +10,7 @@ import re
 
 import httptools
 
-from gateway.node_answer import CODING, ECHOED_ID, FORGED, LENGTH, PASS, SILENT, FieldRules
+from gateway.node_answer import CODING, CONNECTION, ECHOED_ID, FORGED, LENGTH, PASS, SILENT, FieldRules
 from wire.headers import REQUEST_ID
 
 # All of an answer that is not body: head, 1xx answers, chunk framing, trailers. Our nodes need 1 KiB.
@@ -21,7 +21,8 @@ HEADER_COUNT = 100
 # Small pieces are joined by so many: a byte per chunk must not cost 40 bytes of memory each.
 PIECES = 256
 _H = ord("H")
-_ASKED_ID = re.compile(rb"\r\n%b: ([^\r]*)\r\n" % REQUEST_ID.encode(), re.IGNORECASE)
+_ID = REQUEST_ID.encode()
+_ASKED_ID = re.compile(rb"\r\n%b: ([^\r]*)\r\n" % _ID, re.IGNORECASE)
 
 
 class AnswerReader:
@@ -113,21 +114,21 @@ class AnswerReader:
         rule, text = self._rules.get(name) or self._rules.learn(name)
         if rule == PASS:
             # As aiohttp reads and writes fields: bytes that are no UTF-8 survive.
-            self.headers.append((text, value.decode("utf-8", "surrogateescape")))
+            self.headers.append((text, value.decode() if value.isascii() else value.decode("utf-8", "surrogateescape")))
         elif rule != SILENT:
-            known = self.special.get(rule)
-            self.special[rule] = value if known is None else known + b"," + value
+            special = self.special
+            special[rule] = value if rule not in special else special[rule] + b"," + value
 
     def on_headers_complete(self) -> None:
         """The end of a head, final or 1xx."""
         status = self._parser.get_status_code()
+        self.keep = self._parser.should_keep_alive()
         self.broken = self.broken or self._wrong_start(status) or self._wrong_framing(status) or self._wrong_fields()
         if status < 200:
             self.headers, self.special = [], {}
             return
         self.status = status
         self.head_done = True
-        self.keep = self._parser.should_keep_alive()
         length = self.special.get(LENGTH)
         if length is not None:
             self.length = int(length)
@@ -154,7 +155,9 @@ class AnswerReader:
     # What llhttp lets pass
 
     def _wrong_start(self, status: int) -> str:
-        if self._parser.get_http_version() not in ("1.1", "1.0"):
+        # Without a Connection field, only HTTP/1.1 is kept alive.
+        sure = self.keep and CONNECTION not in self.special
+        if not sure and self._parser.get_http_version() not in ("1.1", "1.0"):
             return "neither HTTP/1.1 nor HTTP/1.0"
         if not 100 <= status <= 599 or status == 101:
             return "no status that can be passed on"
@@ -180,5 +183,7 @@ class AnswerReader:
 
 def echoes(asked: bytes, answer_id: bytes) -> bool:
     """Whether an answer that names this request id can be the one to this head. True when the head named none."""
+    if b"\r\n%b: %b\r\n" % (_ID, answer_id) in asked:  # as we write it
+        return True
     named = _ASKED_ID.search(asked)
     return named is None or named[1] == answer_id
