@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ class Parts:
     metrics: Metrics
     registry: RegistryState
     config: GatewayConfig
-    name: str = "gateway"
+    name: str = field(default_factory=platform.node)  # tells replicas apart
     in_flight: Callable[[], int] = lambda: 0  # requests at the public endpoint now
     draining: Callable[[], bool] = lambda: False
     changed: Callable[[], None] = _nothing  # called after an action, since waiting requests may go now

@@ -36,7 +36,8 @@ def changes(before: Look | None, after: Look, at: float) -> Iterator[Event]:
         earlier = before.nodes.get(node.id)
         if earlier is None:
             text = f"joined the {node.pool} pool with {', '.join(node.models) or 'no model'}"
-            yield Event(at=at, kind="joined", subject=node.id, text=text, reason=node.why)
+            reason = "" if node.state == "healthy" else node.why
+            yield Event(at=at, kind="joined", subject=node.id, text=text, reason=reason)
         else:
             yield from _node(earlier, node, at)
     for gone in before.nodes.keys() - after.nodes.keys():

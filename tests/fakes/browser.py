@@ -22,7 +22,12 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 
 
 @dataclass
@@ -44,7 +49,7 @@ class Watched:
 
 def _binary() -> str:
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    assert found, f"the page's tests need a browser on PATH: {' or '.join(NAMES)} (Debian: apt-get install chromium)"
+    assert found, "the page's tests need Chromium or Chrome on PATH (Debian: apt-get install chromium)"
     return found
 
 

@@ -47,7 +47,7 @@ function Page({ state }) {
       </div>
       <${Errors} news=${news} explain=${ask} />
       <div class="row pair"><${Decisions} news=${news} wanted=${request} setWanted=${explain} /><${Events} news=${news} /></div>
-      ${!actions && html`<p class="muted row">Actions are off: set <code>operator.token</code> to allow them.</p>`}
+      ${!actions && html`<p class="note muted">Actions are off: set <code>operator.token</code> to allow them.</p>`}
     </main>
     ${wanted && html`<${Dialog} key=${wanted} wanted=${wanted} rules=${doc.rules} token=${token} setToken=${setToken} close=${() => act(null)} done=${(text) => { say(text); act(null); }} />`}
     ${toast && html`<div class="toast" role="status">${toast}</div>`}`;

@@ -4,7 +4,8 @@ import { clock, count, megapixels, ms, rate } from "./format.js";
 
 const uPlot = window.uPlot;
 const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-// Logarithmic axes end at powers of ten and are marked there; both ends are kept where drawing stays cheap.
+// Logarithmic axes end at powers of ten and are marked there, by us: left to itself on other ends, uPlot was seen to
+// fill a gigabyte with marks.
 const decadesAround = (low, high) => (_, from, to) => [10 ** Math.floor(Math.log10(Math.min(low, from || low))), 10 ** Math.ceil(Math.log10(Math.max(high, to || high)) - 1e-9)];
 const decades = (_, __, from, to) => {
   const first = Math.round(Math.log10(from));
