@@ -13,7 +13,7 @@ from gateway.config import Health
 from gateway.fleet import Change, Fleet
 from gateway.node_answer import Answer, Refused
 from gateway.node_client import NodeClient
-from wire.errors import WireError
+from wire.errors import DeadlineMissed, WireError
 from wire.load_report import LoadReport
 
 READY_PATH = "/v2/health/ready"
@@ -158,6 +158,8 @@ class Prober:
             answer = await self._client.attempt(backend, self._probe, seconds * 1000)
         except Refused as busy:
             return True, "busy", busy.report
+        except DeadlineMissed:
+            return False, "no answer in time", None
         except WireError as error:
             return False, error.detail, None
         answer.discard()

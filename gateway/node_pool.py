@@ -64,7 +64,7 @@ class Pool:
     async def connect(self, instance: Instance, seconds: float) -> Connection:
         """A new connection. Raises NodeUnreachable, also for an address where no node may live."""
         if instance.tls and self._options.ssl_context is None:
-            raise NodeUnreachable("the node wants TLS and the gateway has no certificates for it")
+            raise NodeUnreachable("a node wants TLS and the gateway has no certificates for it")
         shelf = self._shelf(instance)
         connection = Connection(self._loop, self._rules, self._options.connection, self._settled, shelf)
         try:
@@ -74,7 +74,7 @@ class Pool:
             if connection.open:
                 connection.abort()
             if isinstance(error, (TimeoutError, OSError)):
-                raise NodeUnreachable(f"{instance.address}: {_why(error)}") from error
+                raise NodeUnreachable(f"no connection to a node: {_why(error)}") from error
             raise
         self._open.add(connection)
         if self._closed:
@@ -119,12 +119,12 @@ class Pool:
         if networks is None:
             return instance.host
         if not allowed(instance.host, networks):
-            raise NodeUnreachable(f"{instance.address}: no node may live there")
+            raise NodeUnreachable("no node may live at the address the registry names")
         found = await self._loop.getaddrinfo(instance.host, instance.port, type=socket.SOCK_STREAM)
         for *_, address in found:
             if peer_allowed(str(address[0]), networks):
                 return str(address[0])
-        raise NodeUnreachable(f"{instance.address}: its name leads where no node may live")
+        raise NodeUnreachable("a node's name leads where no node may live")
 
     def _settled(self, connection: Connection) -> None:
         """A connection finished its answer, or was closed."""
@@ -158,11 +158,11 @@ class Pool:
 
 
 def _why(error: OSError) -> str:
-    """In a few words for the operators' page; loops differ in theirs."""
+    """In a few words for the operators' page, without addresses: clients may read it too. Loops differ in theirs."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
+        return f"its certificate is not accepted: {error.verify_message.partition(',')[0]}"
     if isinstance(error, ssl.SSLError):
         return f"no TLS: {error.reason or error}"
     if isinstance(error, TimeoutError):
-        return "no connection in time"
+        return "not in time"
     return os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__

@@ -1,6 +1,8 @@
 """Connections kept warm: which is used, which are closed, and where none is ever made."""
 
 import asyncio
+import contextlib
+import socket
 
 import pytest
 
@@ -96,11 +98,25 @@ async def test_no_packet_goes_where_no_node_may_live(host: str) -> None:
         await one.close()
 
 
+async def test_a_node_that_does_not_accept_cannot_be_reached_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+        for _ in range(8):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        one = NodeClient(0.1, MIB)
+        target = Target(Instance(id="full", host="127.0.0.1", port=full.getsockname()[1]))
+        with pytest.raises(NodeUnreachable, match="not in time"):
+            await one.attempt(target, Outgoing(b"x"), 5000)
+        assert one.pool.open == 0
+        await one.close()
+
+
 async def test_an_allowed_name_that_leads_elsewhere_is_not_followed() -> None:
     async with FakeNode() as node:
         target = Target(Instance(id="evil", host="localhost", port=node.port))
         one = NodeClient(1.0, MIB, networks=parse_networks(["10.0.0.0/8", "localhost"]))
-        with pytest.raises(NodeUnreachable, match="its name leads"):
+        with pytest.raises(NodeUnreachable, match="name leads"):
             await one.attempt(target, Outgoing(b"x"), 5000)
         assert node.accepted == 0
         await one.close()
