@@ -56,7 +56,7 @@ def pools(document: Json) -> RenderableType:
         table.add_row(
             _cell(pool["name"]),
             f"{pool['usable']}/{pool['nodes']}",
-            f"{pool['in_flight']}/{pool['capacity']}",
+            f"{pool['busy']}/{pool['capacity']}",
             str(pool["queued"]),
             f"{pool['oldest_wait_seconds']:.1f} s",
             _cell(pool["spill"]),
@@ -89,7 +89,7 @@ COLUMNS: tuple[tuple[str, int, Callable[[Json], str]], ...] = (
     ("State", 0, _state),
     ("For", 0, lambda node: age(node["for_seconds"])),
     ("Why", 0, lambda node: _cell(node["why"])),
-    ("Slots", 0, lambda node: f"{node['in_flight']}/{node['slots']}"),
+    ("Slots", 0, lambda node: f"{node['in_flight'] - node['sent_ahead']}/{node['slots']}"),
     ("Work", 120, lambda node: ms(node["work_ms"])),
     ("Speed", 120, lambda node: f"×{node['speed']:.2f}"),
     ("Service", 110, lambda node: ms(node["service_ms"])),

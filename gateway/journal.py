@@ -76,7 +76,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     """What cannot be counted from outcomes: sampled once a tick."""
 
-    in_flight: int
+    busy: int  # slots
     capacity: int
     queued: int
     usable: int
@@ -94,7 +94,7 @@ class HistoryRow(msgspec.Struct, frozen=True, array_like=True):
     light_p99: float | None
     heavy_p50: float | None
     heavy_p99: float | None
-    in_flight: int
+    busy: int
     capacity: int
     queued: int
     usable: int
@@ -241,7 +241,7 @@ def _row(at: float, window: Window, gauges: Gauges) -> HistoryRow:
         light_p99=window.light.p99,
         heavy_p50=window.heavy.p50,
         heavy_p99=window.heavy.p99,
-        in_flight=gauges.in_flight,
+        busy=gauges.busy,
         capacity=gauges.capacity,
         queued=gauges.queued,
         usable=gauges.usable,

@@ -39,6 +39,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]  # name@version
     slots: int
     in_flight: int
+    sent_ahead: int  # of these, at the node before a slot is free
     others: int  # requests of other gateways, by the node's own report
     work_ms: float  # predicted, ours, not yet finished
     free_ms: float  # until a slot is predicted free
@@ -64,6 +65,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     usable: int
     capacity: int  # slots of usable nodes
     in_flight: int
+    busy: int  # slots
     work_seconds: float  # predicted work on its usable nodes, per slot
     queued: int
     queued_seconds: float  # predicted work in the queue

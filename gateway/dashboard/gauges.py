@@ -16,6 +16,7 @@ from gateway.standing import State
 POOL_GAUGES: dict[str, tuple[str, Callable[[Pool], float]]] = {
     "pool_usable_nodes": ("Nodes that may be given requests.", lambda pool: pool.usable),
     "pool_slots": ("Slots of usable nodes.", lambda pool: pool.capacity),
+    "pool_slots_busy": ("Slots that work for us.", lambda pool: pool.busy),
     "pool_in_flight": ("Requests on the pool's nodes.", lambda pool: pool.in_flight),
     "pool_queue_depth": ("Requests of this size class that wait for a slot.", lambda pool: pool.queued),
     "pool_queue_work_seconds": ("Predicted work in the queue, at speed 1.", lambda pool: pool.queued_seconds),

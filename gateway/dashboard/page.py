@@ -66,7 +66,7 @@ def _pools(document: Document) -> str:
         _row(
             pool.name,
             f"{pool.usable} of {pool.nodes}",
-            f"{pool.in_flight} of {pool.capacity}",
+            f"{pool.busy} of {pool.capacity}",
             str(pool.queued),
             f"{pool.oldest_wait_seconds:.1f} s",
             pool.spill,
@@ -92,7 +92,7 @@ def _node(node: Node) -> str:
         node.state,
         age(node.for_seconds),
         node.why,
-        f"{node.in_flight}/{node.slots}",
+        f"{node.in_flight - node.sent_ahead}/{node.slots}",
         f"{node.work_ms / 1000:.1f} s",
         f"{node.error_share:.1%}",
         f"{node.share:.0%}",

@@ -47,7 +47,7 @@ class Pulse:
         self._event = asyncio.Event()
 
     async def run(self) -> None:
-        """Beat; a late loop makes longer slots, not lost ones. Between beats only states are looked at: that is cheap."""
+        """Beat; a late loop makes longer slots, not lost ones. Between beats only states are looked at."""
         last = self._parts.monotonic()
         self.hurry()
         while True:
@@ -129,7 +129,7 @@ class Pulse:
 
 def _gauges(document: Document) -> Gauges:
     return Gauges(
-        in_flight=sum(pool.in_flight for pool in document.pools),
+        busy=sum(pool.busy for pool in document.pools),
         capacity=sum(pool.capacity for pool in document.pools),
         queued=sum(pool.queued for pool in document.pools),
         usable=sum(pool.usable for pool in document.pools),

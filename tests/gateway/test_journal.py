@@ -8,7 +8,7 @@ from gateway.journal import Gauges, Journal, Ring, kind_of
 from gateway.windows import BUCKETS, bucket, quantile
 from tests.fakes.outcomes import failed, outcome, refused
 
-IDLE = Gauges(in_flight=0, capacity=4, queued=0, usable=3)
+IDLE = Gauges(busy=0, capacity=4, queued=0, usable=3)
 
 
 def ticked(journal: Journal, times: int = 1) -> None:

@@ -92,12 +92,13 @@ function Row({ node, actions, act }) {
 }
 
 function Slots({ node }) {
-  const text = `${node.in_flight}/${node.slots}`;
+  const busy = node.in_flight - node.sent_ahead;
+  const text = html`${busy}/${node.slots}${node.sent_ahead ? html`<small class="muted" title="sent ahead of a free slot"> +${node.sent_ahead}</small>` : ""}`;
   if (node.slots <= 8) {
-    const cells = Array.from({ length: node.slots }, (_, index) => html`<i class=${index < node.in_flight ? "on" : ""}></i>`);
+    const cells = Array.from({ length: node.slots }, (_, index) => html`<i class=${index < busy ? "on" : ""}></i>`);
     return html`<span class=${`slots ${node.pool}`} aria-hidden="true">${cells}</span>${text}`;
   }
-  const width = `${Math.min(100, (node.in_flight / node.slots) * 100)}%`;
+  const width = `${Math.min(100, (busy / node.slots) * 100)}%`;
   return html`<span class=${`slots long ${node.pool}`} aria-hidden="true"><i class="on" style=${{ width }}></i></span>${text}`;
 }
 

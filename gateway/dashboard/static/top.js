@@ -64,15 +64,16 @@ export function Pools({ pools }) {
 }
 
 function Pool({ pool }) {
-  const share = pool.capacity ? Math.min(1, pool.in_flight / pool.capacity) : 0;
+  const share = pool.capacity ? Math.min(1, pool.busy / pool.capacity) : 0;
+  const ahead = pool.in_flight - pool.busy;
   const states = Object.entries(pool.states).map(([state, n]) => `${n} ${state}`).join(", ");
   return html`<section class=${`card pool ${pool.name}-pool`} aria-label=${`${pool.name} pool`}>
     <div class="head"><h2 class=${pool.name}>${pool.name === "heavy" ? "Heavy pool" : "Light pool"}</h2>
       <span class="muted">${pool.nodes ? `${pool.usable} of ${pool.nodes} nodes usable: ${states}` : "no nodes"}</span></div>
-    <div class=${`bar ${pool.name}`} role="img" aria-label=${`${pool.in_flight} of ${pool.capacity} slots busy`}>
+    <div class=${`bar ${pool.name}`} role="img" aria-label=${`${pool.busy} of ${pool.capacity} slots busy`}>
       <i style=${{ width: `${share * 100}%` }}></i></div>
     <div class="facts">
-      <span><b>${pool.in_flight}</b> of <b>${pool.capacity}</b> slots busy</span>
+      <span><b>${pool.busy}</b> of <b>${pool.capacity}</b> slots busy${ahead ? `, ${ahead} sent ahead` : ""}</span>
       <span><b>${count(pool.queued)}</b> queued${pool.queued ? ` (${seconds(pool.queued_seconds)} of work)` : ""}</span>
       ${pool.queued > 0 && html`<span>oldest waits <b>${seconds(pool.oldest_wait_seconds)}</b></span>`}
       <span><b>${seconds(pool.work_seconds)}</b> of work per slot</span>
