@@ -8,13 +8,14 @@ import msgspec
 class Arrival(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One request. Times are seconds from the start of the trace, costs milliseconds at speed 1.
 
-    `cost_ms` is what the gateway predicts and `actual_ms` what the work really is; 0 lets the gateway predict.
+    `cost_ms` is what the gateway predicts (0: let it) and `actual_ms` what the work really is. `heavy` is the class by
+    whose target it is judged, and the one it is routed by unless the gateway is to predict.
     """
 
     at: float
     actual_ms: float
     cost_ms: float = 0.0
-    heavy: bool | None = None  # its size class; None lets the gateway decide
+    heavy: bool | None = None  # None lets the gateway decide
     pixels: int = 0
     image_format: str = "jpeg"
     body_bytes: int = 0

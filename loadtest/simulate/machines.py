@@ -12,6 +12,14 @@ from discovery.instance import Instance, Snapshot
 BIG = 10**9  # pixels: no limit
 
 
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of node, to buy by the number."""
+
+    speed: float
+    slots: int = 1
+    price: float = 1.0  # what one costs, in any unit
+
+
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """One node as it really is."""
 
@@ -64,14 +72,14 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
         return Snapshot(instances=frozenset(instances))
 
 
-def plan(light: int, heavy: int, *, light_speed: float = 1.0, heavy_speed: float = 2.0, slots: int = 1) -> FleetPlan:
+def plan(light: int, heavy: int, light_kind: Kind, heavy_kind: Kind) -> FleetPlan:
     """A fleet of two kinds."""
-    return FleetPlan(
-        machines=tuple(
-            [Machine(name=f"light-{n}", pool="light", speed=light_speed, slots=slots) for n in range(light)]
-            + [Machine(name=f"heavy-{n}", pool="heavy", speed=heavy_speed, slots=slots) for n in range(heavy)]
-        )
-    )
+    made = [_machine("light", number, light_kind) for number in range(light)]
+    return FleetPlan(machines=tuple(made + [_machine("heavy", number, heavy_kind) for number in range(heavy)]))
+
+
+def _machine(pool: str, number: int, kind: Kind) -> Machine:
+    return Machine(name=f"{pool}-{number}", pool=pool, speed=kind.speed, slots=kind.slots)
 
 
 def _mixed(light: list[float], heavy: list[float]) -> FleetPlan:
