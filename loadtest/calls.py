@@ -19,12 +19,12 @@ class Call:
     headers: dict[str, str]
 
 
-def plain(image: bytes) -> Call:
-    """The body is the image."""
-    return Call("/v1/predict", image, {"Content-Type": "image/jpeg"})
+def plain(image: bytes, model: str = "") -> Call:
+    """The body is the image; without a model the target's first one is meant."""
+    return Call(f"/v1/predict/{model}" if model else "/v1/predict", image, {"Content-Type": "image/jpeg"})
 
 
-def oip(image: bytes) -> Call:
+def oip(image: bytes, model: str = "") -> Call:
     """Open Inference Protocol: a BYTES tensor in the binary extension, best class asked for."""
     head = {
         "inputs": [
@@ -34,16 +34,18 @@ def oip(image: bytes) -> Call:
     }
     text = json.dumps(head).encode()
     return Call(
-        f"/v2/models/{MODEL}/infer",
+        f"/v2/models/{model or MODEL}/infer",
         text + len(image).to_bytes(4, "little") + image,
         {"Inference-Header-Content-Length": str(len(text)), "Content-Type": "application/octet-stream"},
     )
 
 
-def tensorflow_serving(image: bytes) -> Call:
+def tensorflow_serving(image: bytes, model: str = "") -> Call:
     """TensorFlow Serving's classify call: base64 in JSON."""
     body = {"examples": [{"image": {"b64": base64.b64encode(image).decode()}}]}
-    return Call(f"/v1/models/{MODEL}:classify", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    return Call(
+        f"/v1/models/{model or MODEL}:classify", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
 
 
 def plain_label(answer: bytes) -> str:
@@ -61,7 +63,8 @@ def tensorflow_serving_label(answer: bytes) -> str:
     return str(json.loads(answer)["results"][0][0][0])
 
 
-PROTOCOLS: dict[str, tuple[Callable[[bytes], Call], Callable[[bytes], str]]] = {
+BestLabel = Callable[[bytes], str]
+PROTOCOLS: dict[str, tuple[Callable[[bytes, str], Call], BestLabel]] = {
     "plain": (plain, plain_label),
     "oip": (oip, oip_label),
     "tfs": (tensorflow_serving, tensorflow_serving_label),

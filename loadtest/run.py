@@ -1,10 +1,12 @@
 """`make loadtest`: start a fleet, put Locust on it, stop it. With `--host URL`, only put Locust on that.
 
-Everything else on the command line goes to Locust: `make loadtest ARGS="-u 50 -t 2m --html report.html"`.
+`--shape steps|spike|soak|diurnal|knee` moves the number of users. Everything else on the command line goes to Locust:
+`make loadtest ARGS="-u 50 -t 2m --html report.html"`.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import signal
 import subprocess
@@ -14,27 +16,42 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-DEFAULTS = {"-u": "12", "-r": "6", "-t": "30s"}
+SHAPES = ("steps", "spike", "soak", "diurnal", "knee")
+DEFAULTS = {("-u", "--users"): "12", ("-r", "--spawn-rate"): "6", ("-t", "--run-time"): "30s"}
+STOP_SECONDS = 90
 
 
 def main(arguments: Sequence[str]) -> int:
     """Locust's exit code: 0 when every goal was met."""
-    if "--host" in arguments or "-H" in arguments:
-        return _locust(arguments)
+    parser = argparse.ArgumentParser(prog="make loadtest", description=__doc__, allow_abbrev=False)
+    parser.add_argument("-H", "--host", help="a fleet that runs already")
+    parser.add_argument("--shape", choices=SHAPES, help="how the number of users moves")
+    ours, theirs = parser.parse_known_args(arguments)
+    file = HERE / "shapes" / f"{ours.shape}.py" if ours.shape else HERE / "locustfile.py"
+    if ours.host:
+        return _locust(file, ours.host, theirs)
     with _fleet() as url:
-        return _locust([*arguments, "--host", url])
+        return _locust(file, url, theirs)
 
 
-def _locust(arguments: Sequence[str]) -> int:
-    given = [part for flag, value in DEFAULTS.items() if flag not in arguments for part in (flag, value)]
-    command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--headless", "--only-summary"]
-    return subprocess.run([*command, *given, *arguments], cwd=HERE.parent, check=False).returncode
+def command(file: Path, url: str, given: Sequence[str]) -> list[str]:
+    """Locust's command line; what is not given has a default."""
+    line = [sys.executable, "-m", "locust", "-f", str(file), "--host", url, "--headless", "--only-summary"]
+    for flags, value in DEFAULTS.items():
+        if not any(word.split("=")[0] in flags or word[:2] == flags[0] for word in given):
+            line += [flags[0], value]
+    return [*line, *given]
+
+
+def _locust(file: Path, url: str, given: Sequence[str]) -> int:
+    return subprocess.run(command(file, url, given), cwd=HERE.parent, check=False).returncode
 
 
 @contextmanager
 def _fleet() -> Iterator[str]:
-    command = [sys.executable, "-m", "fleetgate", "up", "--port", "0", "--operator-port", "0"]
-    fleet = subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True)
+    start = [sys.executable, "-m", "fleetgate", "up", "--port", "0", "--operator-port", "0"]
+    # A session of its own: Ctrl-C must end Locust first, and leave it a fleet to finish on.
+    fleet = subprocess.Popen(start, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert fleet.stdout is not None
     try:
         for line in fleet.stdout:
@@ -45,7 +62,7 @@ def _fleet() -> Iterator[str]:
         raise SystemExit("the fleet did not start")
     finally:
         fleet.send_signal(signal.SIGINT)
-        rest, _ = fleet.communicate(timeout=90)
+        rest, _ = fleet.communicate(timeout=STOP_SECONDS)
         print(rest, end="")
 
 
