@@ -18,6 +18,8 @@ COMMANDS = {
     "top": "the fleet, live",
     "drain": "take a node out of rotation, or bring it back",
     "explain": "why a request went where it went",
+    "load": "send requests at set rates, measure as users feel it",
+    "report": "show or compare results of load runs and proofs",
     "simulate": "what if: other policy, threshold, fleet",
 }
 
