@@ -21,8 +21,8 @@ from loadtest.compare.contenders import CONTENDERS, HEAVY_MS, LIGHT_MS
 from loadtest.compare.figures import figures
 from loadtest.compare.outcome import Outcome, floor
 from loadtest.compare.run import fleet_of, measure, simulated
-from loadtest.compare.scenarios import SCENARIOS, SEVERAL, STANDARD, Scenario
-from loadtest.compare.traces import trace
+from loadtest.compare.scenarios import RECORDED, SCENARIOS, SEVERAL, STANDARD, Scenario
+from loadtest.compare.traces import recorded, trace
 from loadtest.simulate.arrivals import Load
 from loadtest.simulate.results import Result, summarise
 
@@ -35,6 +35,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that fleets and proxies are stopped, as by Ctrl-C
     scenarios = [SCENARIOS[name] for name in args.scenarios]
     loads = {each.name: trace(each, args.seconds * each.length, args.seed, fleet_of(each).power) for each in scenarios}
+    if args.trace is not None:
+        scenarios.append(RECORDED)
+        loads[RECORDED.name] = recorded(args.trace, RECORDED.utilisation, fleet_of(RECORDED).power)
     outcomes: list[Outcome] = []
     for scenario in scenarios:
         outcomes += _scenario(scenario, loads[scenario.name], args)
@@ -64,11 +67,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-routing", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two contenders, 80 %% load, a few seconds")
     parser.add_argument("--standard", action="store_true", help=f"only {', '.join(STANDARD)}")
-    parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
+    parser.add_argument("--scenarios", nargs="*", default=list(SCENARIOS), choices=list(SCENARIOS))
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=list(CONTENDERS))
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each run; bursts take twice as long")
+    parser.add_argument("--seconds", type=float, help="of a run; close races take up to three times as long")
     parser.add_argument("--scale", type=float, default=1.0, help="stretches time, for a slower machine")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trace", type=Path, help="a trace written by a gateway, to run besides the scenarios")
     parser.add_argument("--lanes", type=int, default=4, help="contenders at a time")
     parser.add_argument("--out", type=Path, default=Path("var/bench/routing"))
     args = parser.parse_args()
@@ -76,7 +80,7 @@ def _arguments() -> argparse.Namespace:
         args.scenarios = list(STANDARD)
     if args.quick:
         args.scenarios, args.contenders = ["80"], ["fleetgate", "haproxy leastconn"]
-        args.seconds = min(args.seconds, 4.0)
+    args.seconds = args.seconds or (2.0 if args.quick else 12.0 if args.standard else 15.0)
     return args
 
 

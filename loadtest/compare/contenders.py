@@ -15,6 +15,8 @@ from loadtest.peers import PEERS, Peer, Target, Wanted, start
 ROOT = Path(__file__).resolve().parents[2]
 LIGHT_MS, HEAVY_MS = 250.0, 2500.0  # the targets, fleetgate's own defaults
 OVERSIZE_PIXELS = 8_000_000
+# Each program's best policy inside pools; Traefik knows no Content-Length.
+SPLIT = ("haproxy leastconn", "envoy full_scan", "nginx least_conn")
 SPLIT_BYTES = images.body_bytes(OVERSIZE_PIXELS)
 
 
@@ -32,6 +34,11 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
     def ours(self) -> bool:
         """Whether it is the one to prove."""
         return self.program == "fleetgate"
+
+    @property
+    def waiting(self) -> int | None:
+        """How many a node lets wait before it refuses: our nodes' default; others would take that for an error."""
+        return 16 if self.ours else None
 
     def start(self, targets: Sequence[Target], scale: float) -> Peer:
         """Ready to be entered."""
@@ -52,7 +59,7 @@ def _table() -> dict[str, Contender]:
     found = [Contender(name="fleetgate", program="fleetgate")]
     for name, (program, policy) in PEERS.items():
         found.append(Contender(name=name, program=program, policy=policy))
-        if program != "traefik":  # it knows no Content-Length
+        if name in SPLIT:
             found.append(Contender(name=f"{name} split", program=program, policy=policy, split=True))
     for split in (False, True):
         name = f"haproxy queue{' split' if split else ''}"

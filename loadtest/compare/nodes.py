@@ -13,8 +13,10 @@ import signal
 import socket
 import sys
 import time
-from math import exp
+from contextlib import suppress
+from math import exp, inf
 from pathlib import Path
+from random import Random
 from typing import Any, cast
 
 import httptools
@@ -26,15 +28,20 @@ from loadtest.simulate.machines import Bench, Machine
 from wire import load_report, timing
 from wire.load_report import LoadReport
 
+LISTENING = range(20_000, 32_000)
 RATE_SECONDS = 5.0  # rates and means forget with this time constant
 
 
 class Fleet(msgspec.Struct, frozen=True):
-    """What the process emulates. `scale` stretches time: 2 is half as fast."""
+    """What the process emulates. `scale` stretches time: 2 is half as fast.
+
+    With `waiting` a node refuses what would wait behind so many others, as our nodes do and our gateway understands.
+    """
 
     machines: list[Machine]
     ports: list[int]
     scale: float = 1.0
+    waiting: int | None = None
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -61,15 +68,21 @@ class Job:
 class Node:
     """One node at work."""
 
-    def __init__(self, machine: Machine, scale: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, machine: Machine, fleet: Fleet, loop: asyncio.AbstractEventLoop) -> None:
         self.machine = machine
+        self._most = inf if fleet.waiting is None else fleet.waiting
         self._bench = Bench(machine)
-        self._pace = machine.pace / scale
+        self._pace = machine.pace / fleet.scale
         self._loop = loop
         self._running: Job | None = None
         self._owed = 0.0  # seconds of work that wait
         self._rate = self._load = 0.0
         self._at = time.monotonic()
+
+    @property
+    def full(self) -> bool:
+        """Whether it refuses."""
+        return self._bench.busy >= self.machine.slots and len(self._bench.queue) >= self._most
 
     def take(self, job: Job) -> None:
         """A whole body has come."""
@@ -167,7 +180,10 @@ class Caller(asyncio.Protocol):
         """A probe is answered at once, an image takes its place in the queue."""
         self._keep = self._parser.should_keep_alive()
         if self._parser.get_method() == b"GET":
-            self._write(b"{}", time.monotonic(), "")
+            self._write(b"{}", time.monotonic())
+            return
+        if self._node.full:
+            self._write(b"{}", time.monotonic(), "503 Service Unavailable", "X-Fleetgate-Refused: busy\r\n")
             return
         pixels, noise = images.read(self._start)
         self._job = Job(self, images.work_ms(pixels, noise) * 1e-3, time.monotonic())
@@ -179,11 +195,11 @@ class Caller(asyncio.Protocol):
         queue_ms, service_ms = (job.began - job.arrived) * 1e3, job.work * 1e3
         told = Told(self._node.machine.name, queue_ms, service_ms, (now - job.due) * 1e3)
         spent = timing.encode({"queue": queue_ms, "decode": 0.0, "infer": service_ms})
-        self._write(msgspec.json.encode(told), now, f"Server-Timing: {spent}\r\n")
+        self._write(msgspec.json.encode(told), now, more=f"Server-Timing: {spent}\r\n")
 
-    def _write(self, body: bytes, now: float, more: str) -> None:
+    def _write(self, body: bytes, now: float, status: str = "200 OK", more: str = "") -> None:
         head = (
-            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             f"endpoint-load-metrics: {self._node.report(now)}\r\n{more}\r\n"
         )
         self._transport.write(head.encode() + body)
@@ -197,7 +213,7 @@ async def open_fleet(fleet: Fleet) -> list[asyncio.Server]:
     servers = []
     # The first port opens last: whoever can reach it can reach all.
     for machine, port in reversed(list(zip(fleet.machines, fleet.ports, strict=True))):
-        node = Node(machine, fleet.scale, loop)
+        node = Node(machine, fleet, loop)
         servers.append(await loop.create_server(_callers(node, loop), "127.0.0.1", port, backlog=1024))
     return servers[::-1]
 
@@ -207,14 +223,15 @@ def _callers(node: Node, loop: asyncio.AbstractEventLoop) -> Any:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    """Ports that nobody has now, below those that outgoing connections are given meanwhile."""
+    found: list[int] = []
+    for port in Random().sample(LISTENING, len(LISTENING)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 async def _main(fleet: Fleet) -> None:

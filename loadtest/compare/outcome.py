@@ -5,6 +5,7 @@ Milliseconds are divided by the time scale, so that they compare with targets, f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -52,6 +53,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     shed: float = 0.0  # refused with 503 or 504
     told_when: float = 0.0  # share of the 503s that say when to come again
     failed: float = 0.0  # any other answer
+    statuses: dict[int, int] = {}  # of all requests; 0 is no answer
     unanswered: float = 0.0  # none, as long as patience lasted
     utilisation: float = 0.0  # of the fleet, by work that nodes did within the arrivals' time
     machine: Machine = Machine()
@@ -89,6 +91,7 @@ def outcome(
         shed=sum(hit.status in (503, 504) for hit in counted) / total,
         told_when=sum(hit.retry_after for hit in busy) / len(busy) if busy else 1.0,
         failed=sum(hit.status not in (0, 200, 503, 504) for hit in counted) / total,
+        statuses=dict(sorted(Counter(hit.status for hit in hits).items())),
         unanswered=sum(hit.status == 0 for hit in counted) / total,
         utilisation=worked_ms / scale / 1e3 / max(1e-9, load.seconds * plan.power),
         machine=msgspec.structs.replace(

@@ -43,7 +43,7 @@ def measure(
     plan = fleet_of(scenario)
     with ExitStack() as stack:
         stack.push(lambda kind, *_: together.abort() if kind else None)  # whoever fails lets nobody wait
-        fleet, targets = stack.enter_context(emulated(plan, scale))
+        fleet, targets = stack.enter_context(emulated(plan, scale, contender.waiting))
         proxies = [stack.enter_context(contender.start(targets, scale)) for _ in range(scenario.gateways)]
         job = Job(
             [proxy.address for proxy in proxies],
@@ -59,10 +59,10 @@ def measure(
 
 
 @contextmanager
-def emulated(plan: FleetPlan, scale: float) -> Iterator[tuple[Peer, list[Target]]]:
+def emulated(plan: FleetPlan, scale: float, waiting: int | None = None) -> Iterator[tuple[Peer, list[Target]]]:
     """The emulated fleet in a process of its own."""
     ports = free_ports(len(plan.machines))
-    document = msgspec.json.encode(Fleet(list(plan.machines), ports, scale)).decode()
+    document = msgspec.json.encode(Fleet(list(plan.machines), ports, scale, waiting)).decode()
     command = [sys.executable, "-m", "loadtest.compare.nodes", "{folder}/fleet.json"]
     targets = [
         Target("127.0.0.1", port, machine.pool, machine.slots, machine.speed)

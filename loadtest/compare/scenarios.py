@@ -6,7 +6,7 @@ import msgspec
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of run. `length` multiplies its seconds: bursts need time to come."""
+    """One kind of run. `length` multiplies its seconds: bursts need time to come, close races need many requests."""
 
     name: str
     title: str
@@ -22,19 +22,21 @@ SCENARIOS: dict[str, Scenario] = {
     each.name: each
     for each in (
         Scenario(name="60", title="60 % load", utilisation=0.6),
-        Scenario(name="80", title="80 % load"),
-        Scenario(name="90", title="90 % load", utilisation=0.9),
-        Scenario(name="95", title="95 % load", utilisation=0.95),
+        Scenario(name="80", title="80 % load", length=2.0),
+        Scenario(name="90", title="90 % load", utilisation=0.9, length=3.0),
+        Scenario(name="95", title="95 % load", utilisation=0.95, length=3.0),
         Scenario(name="130", title="130 % load", utilisation=1.3),
-        Scenario(name="bursty60", title="60 % load in bursts", utilisation=0.6, bursty=True, length=2.0),
-        Scenario(name="bursty80", title="80 % load in bursts", bursty=True, length=2.0),
+        Scenario(name="bursty60", title="60 % load in bursts", utilisation=0.6, bursty=True, length=3.0),
+        Scenario(name="bursty80", title="80 % load in bursts", bursty=True, length=3.0),
         Scenario(name="mix2", title="80 % load, 2 % oversized", oversized=0.02),
-        Scenario(name="mix10", title="80 % load, 10 % oversized", oversized=0.10),
+        Scenario(name="mix10", title="80 % load, 10 % oversized", oversized=0.10, length=2.0),
         Scenario(name="slow", title="80 % load, a heavy node 3 times slower than it says", slow=3.0),
-        Scenario(name="gateways2", title="80 % load, 2 gateways", gateways=2),
-        Scenario(name="gateways4", title="80 % load, 4 gateways", gateways=4),
+        Scenario(name="gateways2", title="80 % load, 2 gateways", gateways=2, length=2.0),
+        Scenario(name="gateways4", title="80 % load, 4 gateways", gateways=4, length=2.0),
     )
 }
+# Only when a trace is given.
+RECORDED = Scenario(name="recorded", title="a recorded trace at 80 % load")
 STANDARD = ("80", "90", "130", "mix10")
 # Several gateways are asked of the programs that keep their own counts in each.
 SEVERAL = ("fleetgate", "haproxy leastconn", "envoy full_scan")

@@ -16,9 +16,11 @@ _TYPE = "type.googleapis.com/envoy.extensions"
 _POLICIES: dict[str, dict[str, Any]] = {
     "least_request": {"choice_count": 2},
     "least_request_full_scan": {"selection_method": "FULL_SCAN"},
+    "least_request_weighted": {},
     "client_side_weighted_round_robin": {"blackout_period": "1s", "weight_update_period": "0.1s"},
     "round_robin": {},
 }
+_WEIGHTED = ("round_robin", "least_request_weighted")
 _KINDS = {
     "least_request": "LeastRequest",
     "client_side_weighted_round_robin": "ClientSideWeightedRoundRobin",
@@ -67,7 +69,7 @@ def _routes(wanted: Wanted) -> list[dict[str, Any]]:
 
 
 def _cluster(wanted: Wanted, pool: str) -> dict[str, Any]:
-    kind = wanted.policy.removesuffix("_full_scan")
+    kind = wanted.policy.removesuffix("_full_scan").removesuffix("_weighted")
     policy = {
         "name": f"envoy.load_balancing_policies.{kind}",
         "typed_config": {
@@ -78,8 +80,9 @@ def _cluster(wanted: Wanted, pool: str) -> dict[str, Any]:
     endpoints = [
         {
             "endpoint": {"address": _address(t.host, t.port)},
-            # FULL_SCAN and two choices work on equal weights only; unequal ones fall back to weighted round robin.
-            **({"load_balancing_weight": max(1, round(t.speed * 50))} if wanted.policy == "round_robin" else {}),
+            # FULL_SCAN and two choices work on equal weights only; unequal ones make it a weighted round robin that
+            # divides weights by active requests.
+            **({"load_balancing_weight": max(1, round(t.speed * 50))} if wanted.policy in _WEIGHTED else {}),
         }
         for t in wanted.pool(pool)
     ]

@@ -12,6 +12,7 @@ PEERS: dict[str, tuple[str, str]] = {
     "haproxy leastconn": ("haproxy", "leastconn"),
     "envoy least_request": ("envoy", "least_request"),
     "envoy full_scan": ("envoy", "least_request_full_scan"),
+    "envoy weighted": ("envoy", "least_request_weighted"),
     "envoy orca": ("envoy", "client_side_weighted_round_robin"),
     "nginx least_conn": ("nginx", "least_conn"),
     "traefik p2c": ("traefik", "p2c"),

@@ -19,9 +19,9 @@ MEGAPIXEL = 1_000_000
 
 
 @asynccontextmanager
-async def fleet(*machines: Machine, scale: float = 1.0) -> AsyncIterator[list[str]]:
+async def fleet(*machines: Machine, scale: float = 1.0, waiting: int | None = None) -> AsyncIterator[list[str]]:
     ports = free_ports(len(machines))
-    servers = await open_fleet(Fleet(list(machines), ports, scale))
+    servers = await open_fleet(Fleet(list(machines), ports, scale, waiting))
     try:
         yield [f"127.0.0.1:{port}" for port in ports]
     finally:
@@ -140,3 +140,22 @@ async def test_a_probe_is_answered_while_the_slot_is_held() -> None:
             assert (await reader.read()).startswith(b"HTTP/1.1 200")
         writer.close()
         busy.close()
+
+
+async def test_a_full_node_refuses_in_our_words_when_told_to() -> None:
+    async with fleet(LIGHT, waiting=1) as (address,):
+        hits = await shoot(address, *[Shot(0.0, MEGAPIXEL, 1.0, 0) for _ in range(4)])
+        host, port = address.split(":")
+        lines = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+        for _, writer in lines:
+            writer.write(post(MEGAPIXEL, 10.0))
+            await writer.drain()
+        heads = asyncio.as_completed([reader.readuntil(b"\r\n\r\n") for reader, _ in lines])
+        refusal = (await next(heads)).decode()
+        for rest in heads:
+            rest.close()
+        for _, writer in lines:
+            writer.close()
+    assert sorted(hit.status for hit in hits) == [200, 200, 503, 503]
+    assert refusal.startswith("HTTP/1.1 503")
+    assert "X-Fleetgate-Refused: busy" in refusal

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from math import inf
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from gateway.trace import TraceLine
 from loadtest.compare.contenders import CONTENDERS
 from loadtest.compare.figures import beats, figures
 from loadtest.compare.generator import Hit
@@ -15,8 +17,9 @@ from loadtest.compare.outcome import Machine, Outcome, floor, outcome
 from loadtest.compare.report import Report, markdown
 from loadtest.compare.run import fleet_of, simulated
 from loadtest.compare.scenarios import SCENARIOS, SEVERAL, STANDARD
-from loadtest.compare.traces import trace
+from loadtest.compare.traces import recorded, trace
 from loadtest.simulate.arrivals import Arrival, Load
+from loadtest.simulate.recorded import BadTrace
 from loadtest.simulate.results import ClassResult, Result, summarise
 
 PLAN = fleet_of(SCENARIOS["80"])
@@ -146,6 +149,25 @@ def test_a_trace_is_typical_and_the_same_for_the_same_seed(name: str) -> None:
     # Content-Length tells the classes apart as well as pixels do, but for one in some thousand.
     longest = sorted(each.body_bytes for each in one.arrivals if not each.heavy)[-3]
     assert longest < min(each.body_bytes for each in one.arrivals if each.heavy)
+
+
+def test_a_recorded_trace_is_paced_to_the_load_that_is_wanted(tmp_path: Path) -> None:
+    file = tmp_path / "trace.jsonl"
+    lines = [
+        TraceLine(at=100.0, pixels=1_000_000, service_ms=25.0, speed=2.0, node="heavy-1", heavy=True),
+        TraceLine(at=100.5, cost_ms=50.0),  # nobody could read its header
+        TraceLine(at=101.0, pixels=20_000_000, cost_ms=700.0, status=503),
+    ]
+    file.write_bytes(b"\n".join(map(msgspec.json.encode, lines)))
+    load = recorded(file, 0.8, PLAN.power)
+    assert load.utilisation(PLAN.power) == pytest.approx(0.8)
+    assert [(each.heavy, each.cost_ms, each.actual_ms) for each in load.arrivals] == [
+        (False, 40.0, 50.0),
+        (True, 610.0, 700.0),
+    ]
+    file.write_bytes(msgspec.json.encode(lines[0]))
+    with pytest.raises(BadTrace, match="two images"):
+        recorded(file, 0.8, PLAN.power)
 
 
 def test_the_simulation_takes_the_same_arrivals() -> None:
