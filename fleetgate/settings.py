@@ -15,6 +15,8 @@ from fleetgate.options import Option, options
 
 C = TypeVar("C", bound=msgspec.Struct)
 PREFIX = "FLEETGATE_"
+# Read by commands for people (status, drain, loadtest), which may share an environment with a program.
+NOT_OPTIONS = frozenset({"FLEETGATE_OPERATOR_URL", "FLEETGATE_KEY"})
 
 
 class SettingsError(Exception):
@@ -43,7 +45,7 @@ def load(
     origins: dict[str, str] = {}
     tree = _from_file(file, known, origins) if file else {}
     for name, value in (environ or {}).items():
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and name not in NOT_OPTIONS:
             path = name[len(PREFIX) :].lower().replace("__", ".")
             _put(tree, known, path, value, f"the environment ({name})", origins)
     for path, value in flags:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 RESTART_MIN, RESTART_MAX = 0.5, 15.0  # seconds; a child that keeps dying must not keep the machine busy
@@ -25,10 +25,11 @@ class Child:
     Over the pair the child says that it is ready; when we die, however we die, the pair breaks and the child leaves.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], log: Path, environ: Mapping[str, str]) -> None:
         self.name = name
         self.arguments = list(arguments)
         self.log = log
+        self.environ = environ
         self.addresses: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
@@ -61,6 +62,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                env=self.environ,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -140,6 +142,6 @@ def _describe(code: int) -> str:
         return f"signal {-code}"
 
 
-def set_of_cores() -> int:
+def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import time
@@ -13,15 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from fleetgate.supervisor import Child, ChildFailed, free_port, in_use, keep_alive, set_of_cores
+from fleetgate.options import options
+from fleetgate.settings import PREFIX
+from fleetgate.supervisor import Child, ChildFailed, cores, free_port, in_use, keep_alive
+from gateway.config import GatewayConfig
+from node.config import NodeConfig
 from repository import manifest, packaged
 
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "cat.jpg"
 HOST = "127.0.0.1"
 DRAIN_SECONDS = 40.0
+TOKEN = PREFIX + "OPERATOR__TOKEN"
 
 
 class CannotStart(Exception):
@@ -59,18 +66,14 @@ async def _up(args: argparse.Namespace, console: Console) -> int:
     started = time.monotonic()
     _check(args)
     artefact = await _artefact(args, console)
-    nodes, gateway = _fleet(args, artefact, await _registry(args))
+    token = os.environ.get(TOKEN) or secrets.token_urlsafe(16)
+    nodes, gateway = _fleet(args, artefact, await _registry(args), token)
     try:
         if not await _unless(stop, _start(nodes, gateway, console)):
             console.print("Stopped before it was ready.")
             return 1
-        _welcome(
-            console,
-            gateway.addresses,
-            args.var / "log",
-            f"{len(nodes)} warm nodes",
-            time.monotonic() - started,
-        )
+        fleet = f"{len(nodes)} warm nodes after {time.monotonic() - started:.1f} s"
+        _welcome(console, gateway.addresses, args.var / "log", token, fleet)
         watchers = [asyncio.create_task(keep_alive(child, console.print)) for child in (gateway, *nodes)]
         await stop.wait()
         for watcher in watchers:
@@ -127,10 +130,17 @@ async def _registry(args: argparse.Namespace) -> str:
     return f"{'consuls' if secure else 'consul'}://{address}"
 
 
-def _fleet(args: argparse.Namespace, artefact: Path, registry: str) -> tuple[list[Child], Child]:
+def _environment(schema: type[msgspec.Struct], **more: str) -> dict[str, str]:
+    """Our environment without the options of the other program, which would be refused as unknown."""
+    known = {option.variable for option in options(schema)}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name in known}
+    return {**ours, **more}
+
+
+def _fleet(args: argparse.Namespace, artefact: Path, registry: str, token: str) -> tuple[list[Child], Child]:
     logs = args.var / "log"
     logs.mkdir(parents=True, exist_ok=True)
-    threads = max(1, set_of_cores() // (args.light + args.heavy))
+    threads = max(1, cores() // (args.light + args.heavy))
     common = ["--set", f"registry.url={registry}", "--set", "log.format=text"]
     nodes = [
         Child(
@@ -150,6 +160,7 @@ def _fleet(args: argparse.Namespace, artefact: Path, registry: str) -> tuple[lis
                 *("--set", f"session.threads={threads}", *common),
             ],
             logs / f"{_label(args)}-{pool}-{number}.log",
+            _environment(NodeConfig),
         )
         for pool, count in (("light", args.light), ("heavy", args.heavy))
         for number in range(1, count + 1)
@@ -161,6 +172,7 @@ def _fleet(args: argparse.Namespace, artefact: Path, registry: str) -> tuple[lis
             *("--operator-port", str(args.operator_port), *common),
         ],
         logs / f"{_label(args)}-gateway.log",
+        _environment(GatewayConfig, **{TOKEN: token}),
     )
     for child in (gateway, *nodes):
         child.log.write_bytes(b"")
@@ -214,13 +226,14 @@ async def _unless(stop: asyncio.Event, work: Any) -> bool:
     return True
 
 
-def _welcome(console: Console, addresses: Sequence[str], logs: Path, fleet: str, seconds: float) -> None:
+def _welcome(console: Console, addresses: Sequence[str], logs: Path, token: str, fleet: str) -> None:
     public, operators = addresses
     sample = SAMPLE.relative_to(Path.cwd()) if SAMPLE.is_relative_to(Path.cwd()) else SAMPLE
     console.print(
-        f"\n[green]Ready[/green] after {seconds:.1f} s: one endpoint, {fleet}. Ctrl-C stops it.\n",
+        f"\n[green]Ready[/green]: one endpoint, {fleet}. Ctrl-C stops it.\n",
         f"  send images to   http://{public}/v1/predict",
         f"  operator page    http://{operators}/",
+        f"  operator token   {token}   (for changes, there and with `fleetgate drain`)",
         f"  logs             {logs}",
         "\nTry it:",
         f"  curl --data-binary @{sample} http://{public}/v1/predict",

@@ -19,15 +19,15 @@ MAC_BROWSER = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome
 
 def main() -> int:
     """0 when every part is there."""
-    missing = [line for line in (_consul(), _browser()) if line]
+    missing = [line for line in (_ours("consul"), _ours("promtool"), _browser()) if line]
     for line in missing:
         print(f"fleetgate setup: {line}", file=sys.stderr)
     return 1 if missing else 0
 
 
-def _consul() -> str:
-    found = subprocess.run([sys.executable, "-m", "tests.get_consul"], cwd=ROOT, check=False)
-    return "" if found.returncode == 0 else "no Consul for the tests (see the line above)"
+def _ours(part: str) -> str:
+    found = subprocess.run([sys.executable, "-m", f"tests.get_{part}"], cwd=ROOT, check=False)
+    return "" if found.returncode == 0 else f"no {part} for the tests (see the line above)"
 
 
 def _browser() -> str:

@@ -34,6 +34,10 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path) ->
     }
 
 
+def test_variables_of_the_commands_for_people_are_no_options() -> None:
+    assert not load(GatewayConfig, environ={"FLEETGATE_OPERATOR_URL": "http://x", "FLEETGATE_KEY": "k"}).origins
+
+
 def test_lists_and_booleans_can_be_said_in_the_environment() -> None:
     environ = {
         "FLEETGATE_SECURITY__NODE_NETWORKS": "10.1.0.0/16, ::1/128",
