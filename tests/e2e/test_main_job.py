@@ -46,11 +46,13 @@ def test_the_printed_curl_line_answers_with_the_right_label(fleet: Up) -> None:
     assert "cat" in json.loads(answer)[0]["label"].lower()
 
 
-def test_small_and_oversized_images_go_to_their_pools(fleet: Up) -> None:
-    status, headers, _ = fleet.post(CAT)
-    assert (status, headers["x-fleetgate-pool"]) == (200, "light")
-    status, headers, body = fleet.post(photo(100))
+def test_small_and_oversized_images_are_told_apart_and_the_oversized_go_to_the_heavy_pool(fleet: Up) -> None:
+    status, headers, _ = fleet.post(CAT, headers={"X-Fleetgate-Explain": "1"})
+    assert status == 200
+    assert json.loads(headers["x-fleetgate-explain"])["size_class"] == "light"  # it may use an idle heavy node
+    status, headers, body = fleet.post(photo(100), headers={"X-Fleetgate-Explain": "1"})
     assert (status, headers["x-fleetgate-pool"]) == (200, "heavy")
+    assert json.loads(headers["x-fleetgate-explain"])["size_class"] == "heavy"
     assert "cat" in json.loads(body)[0]["label"].lower()
 
 

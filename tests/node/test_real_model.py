@@ -1,7 +1,5 @@
 """The program with the real model: right answers, unmodified clients, bounded memory, a clean end."""
 
-import asyncio
-import base64
 import json
 import signal
 import socket
@@ -12,12 +10,8 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pytest
 import requests
-import tritonclient.http
-import tritonclient.http.aio
-from huggingface_hub import InferenceClient
 from PIL import Image
 
 from tests.fakes.real_node import SAMPLES, RealNode, real_node
@@ -36,109 +30,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
 def best(answer: requests.Response) -> str:
     assert answer.status_code == 200, answer.text
     return str(answer.json()[0]["label"])
-
-
-@pytest.mark.parametrize("name", EXPECTED)
-def test_sample_photos_get_their_labels(node: RealNode, name: str) -> None:
-    assert best(requests.post(node.url("/v1/predict"), data=(SAMPLES / name).read_bytes())) == EXPECTED[name]
-
-
-def test_every_path_gives_the_same_numbers(node: RealNode) -> None:
-    text = base64.b64encode(CAT).decode()
-    plain = requests.post(node.url("/v1/predict?top_k=1000"), data=CAT).json()
-    tfs = requests.post(
-        node.url(f"/v1/models/{MODEL}:predict"), data=json.dumps({"instances": [{"b64": text}]})
-    ).json()["predictions"][0]
-    image = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [text]}
-    oip = requests.post(node.url(f"/v2/models/{MODEL}/infer"), json={"inputs": [image]}).json()["outputs"][0]["data"]
-    raw = requests.post(
-        node.url(f"/v2/models/{MODEL}/infer"), data=CAT, headers={"Inference-Header-Content-Length": "0"}
-    )
-    length = int(raw.headers["Inference-Header-Content-Length"])
-
-    assert len(plain) == 1000
-    assert tfs == oip == np.frombuffer(raw.content[length:], "<f4").tolist()
-    assert [each["score"] for each in plain] == sorted(tfs, reverse=True)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--data-binary", f"@{SAMPLES / 'cat.jpg'}"],
-        ["-T", str(SAMPLES / "cat.jpg")],
-        ["-F", f"file=@{SAMPLES / 'cat.jpg'}"],
-        ["-F", "note=hello", "-F", f"data=@{SAMPLES / 'cat.jpg'};type=image/jpeg"],
-        ["-H", "Transfer-Encoding: chunked", "--data-binary", f"@{SAMPLES / 'cat.jpg'}"],
-        ["--http1.0", "--data-binary", f"@{SAMPLES / 'cat.jpg'}"],
-    ],
-)
-def test_curl(node: RealNode, arguments: list[str]) -> None:
-    done = subprocess.run(["curl", "-sS", *arguments, node.url("/v1/predict")], capture_output=True, check=True)
-
-    assert json.loads(done.stdout)[0]["label"] == "Egyptian cat"
-
-
-def test_curl_that_waits_for_100_continue(node: RealNode) -> None:
-    photo = SAMPLES / "alp-12mp.jpg"
-    done = subprocess.run(
-        ["curl", "-sS", "-v", "--data-binary", f"@{photo}", node.url("/v1/predict")], capture_output=True, check=True
-    )
-
-    assert b"100 Continue" in done.stderr
-    assert json.loads(done.stdout)[0]["label"] == "alp"
-
-
-def test_requests_without_a_content_type(node: RealNode) -> None:
-    with (SAMPLES / "cat.jpg").open("rb") as stream:
-        assert best(requests.post(node.url("/v1/predict"), data=stream)) == "Egyptian cat"
-
-
-@pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
-def test_the_official_triton_client(node: RealNode, compression: str | None) -> None:
-    client = tritonclient.http.InferenceServerClient(node.address)
-    assert client.is_server_live()
-    assert client.is_server_ready()
-    assert client.is_model_ready(MODEL)
-    metadata = client.get_model_metadata(MODEL)
-    image = tritonclient.http.InferInput(metadata["inputs"][0]["name"], [2], "BYTES")
-    image.set_data_from_numpy(np.array([CAT, CAT], dtype=np.object_))
-    wanted = tritonclient.http.InferRequestedOutput(metadata["outputs"][0]["name"])
-    classes = tritonclient.http.InferRequestedOutput(metadata["outputs"][0]["name"], class_count=3)
-    options = {"request_compression_algorithm": compression, "response_compression_algorithm": compression}
-    scores = client.infer(MODEL, [image], outputs=[wanted], request_id="7", **options)
-    named = client.infer(MODEL, [image], outputs=[classes], model_version="1", **options)
-    later = client.async_infer(MODEL, [image]).get_result()
-    client.get_model_config(MODEL)
-    client.close()
-
-    assert scores.get_response()["id"] == "7"
-    assert scores.as_numpy("probabilities").shape == (2, 1000)
-    np.testing.assert_array_equal(*scores.as_numpy("probabilities"))
-    assert named.as_numpy("probabilities")[0][0].decode().endswith(":285:Egyptian cat")
-    np.testing.assert_array_equal(later.as_numpy("probabilities"), scores.as_numpy("probabilities"))
-
-
-async def test_the_official_triton_client_for_asyncio(node: RealNode) -> None:
-    async with tritonclient.http.aio.InferenceServerClient(node.address) as client:
-        image = tritonclient.http.aio.InferInput("image", [1, 1], "BYTES")
-        image.set_data_from_numpy(np.array([[CAT]], dtype=np.object_))
-        answers = await asyncio.gather(*(client.infer(MODEL, [image]) for _ in range(4)))
-        tensor = tritonclient.http.aio.InferInput("image", [1, 224, 224, 3], "FP32")
-        tensor.set_data_from_numpy(np.zeros((1, 224, 224, 3), np.float32))
-        grey = await client.infer(MODEL, [tensor])
-        with pytest.raises(tritonclient.http.aio.InferenceServerException, match=r"\[404\] there is no model"):
-            await client.infer("other", [image])
-
-    assert {int(answer.as_numpy("probabilities").argmax()) for answer in answers} == {285}
-    assert grey.as_numpy("probabilities").sum() == pytest.approx(1, abs=1e-3)
-
-
-def test_hugging_faces_client(node: RealNode) -> None:
-    client = InferenceClient(model=node.url("/v1/predict"))
-
-    assert client.image_classification(str(SAMPLES / "cat.jpg"))[0].label == "Egyptian cat"
-    assert client.image_classification(CAT)[0].label == "Egyptian cat"
-    assert [each.label for each in client.image_classification(CAT, top_k=2)] == ["Egyptian cat", "tiger cat"]
 
 
 def hundred_megapixels() -> bytes:
