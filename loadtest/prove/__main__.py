@@ -51,6 +51,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make prove", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a node killed, Consul wiped")
     parser.add_argument("--only", metavar="WORD", default="", help="only trials with this word in their names")
+    parser.add_argument("--light", type=int, default=2, metavar="N", help="light nodes (2)")
+    parser.add_argument("--heavy", type=int, default=1, metavar="N", help="heavy nodes (1)")
     parser.add_argument("--rate", type=float, default=16.0, help="requests a second (16)")
     parser.add_argument("--quiet", type=float, default=0.0, metavar="S", help="before and after each (8; 4 if quick)")
     parser.add_argument("--mix", default="small=97,oversized=3", help="shares of size classes")
@@ -59,15 +61,21 @@ def _arguments() -> argparse.Namespace:
     args.quiet = args.quiet or (4.0 if args.quick else 8.0)
     if not args.rate > 0:
         parser.error("--rate must be above 0")
+    if args.light < 1 or args.heavy < 0:
+        parser.error("a fleet needs at least one light node")
+    if not trials(quick=args.quick, word=args.only):
+        parser.error(f"no trial has {args.only!r} in its name")
     return args
 
 
 async def _prove(args: argparse.Namespace, mix: Mix, console: Console) -> ProveRun:
-    chosen = [trial for trial in trials(quick=args.quick) if args.only in trial.name]
-    console.print("Starting Consul, three nodes and a gateway")
-    async with Fleet(args.out / "log") as fleet:
+    console.print("Starting Consul, the nodes and a gateway")
+    async with Fleet(args.out / "log", args.light, args.heavy) as fleet:
+        chosen = trials(quick=args.quick, word=args.only)
+        able = [trial for trial in chosen if trial.needs in fleet.nodes]
+        left_out = [f"{trial.name}: there is no {trial.needs}" for trial in chosen if trial not in able]
         stage = Stage(fleet, mix, args.rate, args.quiet, console.print)
-        return await stage.run(chosen, [NOT_YET])
+        return await stage.run(able, [*left_out, NOT_YET])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from loadtest.openloop.histogram import Histogram
 from loadtest.openloop.mix import Mix
 from loadtest.openloop.pool import Pool
 from loadtest.openloop.shot import Shot
+from loadtest.prove.account import LOST
 from loadtest.prove.fleet import Fleet
 from loadtest.prove.results import Hit, ProveRun
 from loadtest.prove.results import Trial as Result
@@ -79,6 +80,8 @@ class Stage:
             raise Untoward(f"the fleet was not whole before: {trial.name}")
         begin = self._now()
         await asyncio.sleep(self._quiet)
+        if any(hit.kind in LOST and hit.due >= begin for hit in self._hits):
+            raise Untoward(f"requests were lost before anything was done: {trial.name}")
         if trial.moment is not None:
             moment = trial.moment
             await watch.until(lambda view: moment(self._fleet, view), MOMENT_SECONDS)
