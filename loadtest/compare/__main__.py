@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from threading import Barrier, BrokenBarrierError
 
 from rich.console import Console
@@ -20,7 +21,8 @@ from loadtest.compare import plot, report
 from loadtest.compare.contenders import CONTENDERS, HEAVY_MS, LIGHT_MS
 from loadtest.compare.figures import figures
 from loadtest.compare.outcome import Outcome, floor
-from loadtest.compare.run import fleet_of, measure, simulated
+from loadtest.compare.ports import Ports
+from loadtest.compare.run import Bench, fleet_of, measure, simulated
 from loadtest.compare.scenarios import RECORDED, SCENARIOS, SEVERAL, STANDARD, Scenario
 from loadtest.compare.traces import recorded, trace
 from loadtest.simulate.arrivals import Load
@@ -80,6 +82,7 @@ def _arguments() -> argparse.Namespace:
         args.scenarios = list(STANDARD)
     if args.quick:
         args.scenarios, args.contenders = ["80"], ["fleetgate", "haproxy leastconn"]
+    args.ports = Ports(Random())
     args.seconds = args.seconds or (2.0 if args.quick else 12.0 if args.standard else 15.0)
     return args
 
@@ -107,11 +110,9 @@ def _together(names: Sequence[str], scenario: Scenario, load: Load, args: argpar
 
 
 def _wave(names: Sequence[str], scenario: Scenario, load: Load, args: argparse.Namespace) -> list[Outcome]:
-    barrier = Barrier(len(names))
+    bench = Bench(args.scale, args.ports, Barrier(len(names)), args.seed)
     with ThreadPoolExecutor(len(names)) as pool:
-        runs = [
-            pool.submit(measure, CONTENDERS[name], scenario, load, args.scale, barrier, args.seed) for name in names
-        ]
+        runs = [pool.submit(measure, CONTENDERS[name], scenario, load, bench) for name in names]
     failed = [error for run in runs if (error := run.exception()) is not None]
     # Those who only waited for the one that failed have less to say.
     for error in sorted(failed, key=lambda each: isinstance(each, BrokenBarrierError)):

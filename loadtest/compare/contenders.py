@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.compare import images
-from loadtest.compare.nodes import free_ports
+from loadtest.compare.ports import Ports
 from loadtest.peers import PEERS, Peer, Target, Wanted, start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,10 +40,10 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
         """How many a node lets wait before it refuses: our nodes' default; others would take that for an error."""
         return 16 if self.ours else None
 
-    def start(self, targets: Sequence[Target], scale: float) -> Peer:
+    def start(self, targets: Sequence[Target], scale: float, ports: Ports) -> Peer:
         """Ready to be entered."""
         if self.ours:
-            return _fleetgate(targets, scale)
+            return _fleetgate(targets, scale, ports)
         wanted = Wanted(
             targets,
             self.policy,
@@ -67,8 +67,8 @@ def _table() -> dict[str, Contender]:
     return {each.name: each for each in found}
 
 
-def _fleetgate(targets: Sequence[Target], scale: float) -> Peer:
-    port, operators = free_ports(2)
+def _fleetgate(targets: Sequence[Target], scale: float, ports: Ports) -> Peer:
+    port, operators = ports.take(2)
     nodes = ",".join(
         f"{t.host}:{t.port}/{t.pool}?capacity={t.slots}&models=toy@1&speed={t.speed}&max_pixels=1000000000"
         for t in targets

@@ -10,13 +10,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import socket
 import sys
 import time
-from contextlib import suppress
 from math import exp, inf
 from pathlib import Path
-from random import Random
 from typing import Any, cast
 
 import httptools
@@ -28,7 +25,6 @@ from loadtest.simulate.machines import Bench, Machine
 from wire import load_report, timing
 from wire.load_report import LoadReport
 
-LISTENING = range(20_000, 32_000)
 RATE_SECONDS = 5.0  # rates and means forget with this time constant
 
 
@@ -220,18 +216,6 @@ async def open_fleet(fleet: Fleet) -> list[asyncio.Server]:
 
 def _callers(node: Node, loop: asyncio.AbstractEventLoop) -> Any:
     return lambda: Caller(node, loop)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, below those that outgoing connections are given meanwhile."""
-    found: list[int] = []
-    for port in Random().sample(LISTENING, len(LISTENING)):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            break
-    return found
 
 
 async def _main(fleet: Fleet) -> None:

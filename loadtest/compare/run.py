@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Barrier
+from typing import NamedTuple
 
 import msgspec
 
 from loadtest.compare.contenders import HEAVY_MS, LIGHT_MS, ROOT, Contender
 from loadtest.compare.generator import Answers, Job, Shot
-from loadtest.compare.nodes import Fleet, free_ports
+from loadtest.compare.nodes import Fleet
 from loadtest.compare.outcome import Machine, Outcome, outcome
+from loadtest.compare.ports import Ports
 from loadtest.compare.scenarios import Scenario
 from loadtest.peers import Peer, Target
 from loadtest.simulate.arrivals import Arrival, Load
@@ -33,36 +35,43 @@ def fleet_of(scenario: Scenario) -> FleetPlan:
     return plan.slowed("heavy", scenario.slow) if scenario.slow != 1.0 else plan
 
 
-def measure(
-    contender: Contender, scenario: Scenario, load: Load, scale: float, together: Barrier, seed: int
-) -> Outcome:
+class Bench(NamedTuple):
+    """What runs have in common: stretched time, ports to take, and those at the same time to begin and end with."""
+
+    scale: float
+    ports: Ports
+    together: Barrier
+    seed: int = 1
+
+
+def measure(contender: Contender, scenario: Scenario, load: Load, bench: Bench) -> Outcome:
     """Everything fresh, so that no run inherits another's queues.
 
-    Runs that share the machine begin and end at the same time, `together`: nobody's start disturbs another's figures.
+    Runs that share the machine begin and end at the same time, together: nobody's start disturbs another's figures.
     """
-    plan = fleet_of(scenario)
+    plan, scale = fleet_of(scenario), bench.scale
     with ExitStack() as stack:
-        stack.push(lambda kind, *_: together.abort() if kind else None)  # whoever fails lets nobody wait
-        fleet, targets = stack.enter_context(emulated(plan, scale, contender.waiting))
-        proxies = [stack.enter_context(contender.start(targets, scale)) for _ in range(scenario.gateways)]
+        stack.push(lambda kind, *_: bench.together.abort() if kind else None)  # whoever fails lets nobody wait
+        fleet, targets = stack.enter_context(emulated(plan, bench, contender.waiting))
+        proxies = [stack.enter_context(contender.start(targets, scale, bench.ports)) for _ in range(scenario.gateways)]
         job = Job(
             [proxy.address for proxy in proxies],
             [_shot(arrival, scale) for arrival in load.arrivals],
             PATIENCE_SECONDS * scale,
-            seed,
+            bench.seed,
         )
-        together.wait()
+        bench.together.wait()
         time.sleep(SETTLE_SECONDS)
         answers, machine = _watched(job, fleet, proxies)
-        together.wait()
+        bench.together.wait()
     return outcome(contender.name, scenario.name, load, answers.hits, plan, scale, machine)
 
 
 @contextmanager
-def emulated(plan: FleetPlan, scale: float, waiting: int | None = None) -> Iterator[tuple[Peer, list[Target]]]:
+def emulated(plan: FleetPlan, bench: Bench, waiting: int | None = None) -> Iterator[tuple[Peer, list[Target]]]:
     """The emulated fleet in a process of its own."""
-    ports = free_ports(len(plan.machines))
-    document = msgspec.json.encode(Fleet(list(plan.machines), ports, scale, waiting)).decode()
+    ports = bench.ports.take(len(plan.machines))
+    document = msgspec.json.encode(Fleet(list(plan.machines), ports, bench.scale, waiting)).decode()
     command = [sys.executable, "-m", "loadtest.compare.nodes", "{folder}/fleet.json"]
     targets = [
         Target("127.0.0.1", port, machine.pool, machine.slots, machine.speed)
@@ -86,6 +95,9 @@ def _watched(job: Job, fleet: Peer, proxies: Sequence[Peer]) -> tuple[Answers, M
     processes = [fleet, *proxies]
     before, idle_before, clock = [each.cpu_seconds() for each in processes], _idle_seconds(), time.monotonic()
     answers = generated(job)
+    for each in processes:
+        if each.process.poll() is not None:
+            raise RuntimeError(f"{each.name} died:\n{each.log.read_text(errors='replace')[-2000:]}")
     seconds = time.monotonic() - clock
     used = [(each.cpu_seconds() - then) / seconds for each, then in zip(processes, before, strict=True)]
     idle, total = (now - then for now, then in zip(_idle_seconds(), idle_before, strict=True))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 
 import pytest
 
 from loadtest.compare import images
 from loadtest.compare.generator import Hit, Job, Shot, generate
-from loadtest.compare.nodes import Fleet, free_ports, open_fleet
+from loadtest.compare.nodes import Fleet, open_fleet
+from loadtest.compare.ports import Ports
 from loadtest.simulate.machines import Machine
 from wire import load_report, timing
 
@@ -20,7 +22,7 @@ MEGAPIXEL = 1_000_000
 
 @asynccontextmanager
 async def fleet(*machines: Machine, scale: float = 1.0, waiting: int | None = None) -> AsyncIterator[list[str]]:
-    ports = free_ports(len(machines))
+    ports = Ports(Random()).take(len(machines))
     servers = await open_fleet(Fleet(list(machines), ports, scale, waiting))
     try:
         yield [f"127.0.0.1:{port}" for port in ports]

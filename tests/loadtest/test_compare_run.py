@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 from threading import Barrier, BrokenBarrierError
 
 import pytest
 
 from loadtest.compare.contenders import ROOT, Contender
-from loadtest.compare.run import measure
+from loadtest.compare.ports import Ports
+from loadtest.compare.run import Bench, measure
 from loadtest.compare.scenarios import SCENARIOS
 from loadtest.compare.traces import trace
 
@@ -40,6 +43,15 @@ def test_who_cannot_start_lets_nobody_wait() -> None:
     scenario = SCENARIOS["80"]
     nonsense = Contender(name="nonsense", program="traefik", policy="p2c", split=True)
     with pytest.raises(ValueError, match="Content-Length"):
-        measure(nonsense, scenario, trace(scenario, 1.0, 1, 24.0), 1.0, together, 1)
+        measure(nonsense, scenario, trace(scenario, 1.0, 1, 24.0), Bench(1.0, Ports(Random()), together))
     with pytest.raises(BrokenBarrierError):
         together.wait(5)
+
+
+def test_no_port_is_given_twice() -> None:
+    ports = Ports(Random(1))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", ports.take(1)[0]))
+        found = [*ports.take(30), *ports.take(30)]
+        assert len(set(found)) == 60
+        assert taken.getsockname()[1] not in found
