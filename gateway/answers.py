@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from gateway.outcome import Outcome
 from wire.errors import CONTENT_TYPE, BadRequest, ClientGone, WireError
+from wire.headers import ATTEMPTS, NODE, POOL, REQUEST_ID, SERVER_TIMING
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _NO_BODY = frozenset({204, 205, 304})
@@ -23,14 +24,14 @@ def may_have_body(method: str, status: int) -> bool:
     return method != "HEAD" and status not in _NO_BODY and status >= 200
 
 
-def head(status: int, headers: Iterable[tuple[str, str]], connection: str, framing: str) -> bytes:
-    """Status line and fields. `connection` and `framing` are whole lines, or empty.
+def head(status: int, fields: Iterable[tuple[str, str]], lines: str) -> bytes:
+    """Status line, fields, and more fields as whole `lines`.
 
     Field values came from a strict parser or from us: none holds a line break.
     """
-    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    return f"{line}{fields}{framing}{connection}\r\n".encode("utf-8", "surrogateescape")
+    start = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
+    middle = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    return f"{start}{middle}{lines}\r\n".encode("utf-8", "surrogateescape")
 
 
 def chunk_head(size: int) -> bytes:
@@ -49,17 +50,16 @@ def _date(second: int) -> str:
     return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second))
 
 
-def date(now: float) -> str:
-    """The Date field's value; `now` is wall clock, seconds since the epoch."""
-    return _date(int(now))
-
-
-def timing(outcome: Outcome, total_ms: float) -> str:
-    """Server-Timing's value: where the time went, milliseconds."""
-    return (
-        f"recv;dur={outcome.recv_ms:.3f}, queue;dur={outcome.queue_ms:.3f}, connect;dur={outcome.connect_ms:.3f}, "
-        f"infer;dur={outcome.service_ms:.3f}, total;dur={total_ms:.3f}"
+def common_lines(outcome: Outcome, total_ms: float, node_names: bool) -> str:
+    """The fields that every answer carries, as whole lines: whose it is, where the time went (ms), who worked."""
+    lines = (
+        f"Date: {_date(int(outcome.at))}\r\n{REQUEST_ID}: {outcome.request_id}\r\n"
+        f"{SERVER_TIMING}: recv;dur={outcome.recv_ms:.3f}, queue;dur={outcome.queue_ms:.3f}, "
+        f"connect;dur={outcome.connect_ms:.3f}, infer;dur={outcome.service_ms:.3f}, total;dur={total_ms:.3f}\r\n"
     )
+    if node_names and outcome.node:
+        lines += f"{NODE}: {token(outcome.node)}\r\n{POOL}: {token(outcome.pool)}\r\n{ATTEMPTS}: {outcome.attempts}\r\n"
+    return lines
 
 
 def problem(error: WireError, request_id: str) -> tuple[int, list[tuple[str, str]], bytes]:

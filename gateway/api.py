@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -20,9 +20,11 @@ from gateway.dispatcher import Dispatcher, Served
 from gateway.exchange import Exchange
 from gateway.fleet import Fleet
 from gateway.forwarding import Forwarding
+from gateway.head import HeadReader
 from gateway.local_calls import LOCAL, LocalCalls
 from gateway.node_answer import Answer
 from gateway.outcome import Outcome
+from gateway.rate import Rate
 from gateway.request import Request
 from gateway.scheduler import Scheduler
 from gateway.ticket import Ticket
@@ -38,19 +40,17 @@ from wire.errors import (
     WireError,
 )
 from wire.headers import (
-    ATTEMPTS,
     EXPLAIN,
-    INFERENCE_HEADER_LENGTH,
-    NODE,
-    POOL,
     REQUEST_ID,
     RETRY_AFTER,
-    SERVER_TIMING,
 )
 from wire.paths import Call
-from wire.sniff import Sniffer
+from wire.sniff import Sniffed
 
 _log = logging.getLogger("gateway.api")
+_EXPLAIN = EXPLAIN.lower()
+# Tracebacks of our own mistakes that are written down.
+_FAILURES_PER_SECOND = 5.0
 
 
 class Observer(Protocol):
@@ -80,12 +80,14 @@ class Api:
         self._fleet = fleet
         self._scheduler = scheduler
         self._dispatcher = dispatcher
+        self._heads = HeadReader()
         self._forward = forward
         self._local = local
         self._node_names = node_names
         self.observers = observers
         self.bytes = ByteBudget(limits.buffered_bytes)
         self._no_body = Body(EMPTY_PAYLOAD, 0, limits, self.bytes)
+        self._failures = Rate(_FAILURES_PER_SECOND)
         self.in_flight = 0
 
     async def handle(self, exchange: Exchange) -> None:
@@ -108,7 +110,8 @@ class Api:
             outcome.status, outcome.error = ClientGone.status, ClientGone.code
             raise
         except Exception:
-            _log.exception("request failed", extra={"fields": {"request_id": outcome.request_id}})
+            if self._failures.allows(outcome.at):
+                _log.exception("request failed", extra={"fields": {"request_id": outcome.request_id}})
             self._refuse(exchange, outcome, WireError("something broke inside the gateway"))
         finally:
             self.in_flight -= 1
@@ -118,52 +121,61 @@ class Api:
                 observer.finished(outcome)
 
     async def _serve(self, exchange: Exchange, outcome: Outcome) -> None:
-        headers = exchange.headers
-        outcome.request_id = ids.request_id(headers.get(REQUEST_ID))
         if exchange.fault is not None:
             raise exchange.fault
+        head = self._heads.read(exchange.headers.items())
+        outcome.request_id, trace = forwarding.names_of(head)
+        outcome.trace_id = trace.trace_id
         try:
-            target = strict.origin_target(exchange.method, exchange.version, exchange.target, headers)
+            target = strict.origin_target(exchange.method, exchange.version, exchange.target, head.said)
         except WireError:
             exchange.keep_alive = False
             raise
         outcome.path = target
         call = paths.parse(exchange.method, target)
         outcome.route = call.route
-        outcome.model = call.model or (self._fleet.default_model if call.inference else "")
-        trace, state = forwarding.trace_of(headers)
-        outcome.trace_id = trace.trace_id
-        outcome.client = self._forward.client(exchange.client, headers)
+        outcome.client = self._forward.client(exchange.client, head)
         if call.kind in LOCAL:
-            status, kind, body = self._local.answer(call)
-            outcome.status = status
-            exchange.answer(status, self._fields(exchange, outcome, [("Content-Type", kind)]), [body])
+            self._answer_here(exchange, outcome, call)
             return
-        self._check_servable(call)
-        fields = self._forward.fields(headers, exchange.client, "http", outcome.request_id, trace) + state
-        request = Request(exchange.method, target, fields, self._no_body, _ticket(call, outcome.request_id))
+        outcome.model = call.model or self._fleet.default_model
+        fields = self._forward.fields(head, exchange.client, "http", outcome.request_id, trace)
+        ticket = Ticket(
+            request_id=outcome.request_id, arrival=0.0, deadline=0.0, model=call.model, version=call.version
+        )
+        request = Request(exchange.method, target, fields, self._no_body, ticket)
         if call.inference:
-            await self._infer(exchange, outcome, call, request)
+            await self._infer(exchange, outcome, call, head.said, request)
         else:
             await self._ask(exchange, outcome, request)
 
-    def _check_servable(self, call: Call) -> None:
-        """Before the body is asked for: refuse what would only be refused after it."""
-        servable = self._fleet.servable(call.model, call.version)
-        if servable == "unknown_model":
-            raise NotFound("no node has announced this model")
-        if servable == "no_node_now":
-            raise NoNode("no node can serve this now", headers={RETRY_AFTER: "1"})
+    def _answer_here(self, exchange: Exchange, outcome: Outcome, call: Call) -> None:
+        outcome.status, kind, body = self._local.answer(call)
+        exchange.answer(outcome.status, [("Content-Type", kind)], self._lines(exchange, outcome), [body])
 
-    async def _infer(self, exchange: Exchange, outcome: Outcome, call: Call, request: Request) -> None:
-        body = request.body = self._open_body(exchange)
+    async def _ask(self, exchange: Exchange, outcome: Outcome, request: Request) -> None:
+        """A question about a model: any node that serves it knows, and answering takes no slot."""
+        self._check_servable(request.ticket)
+        request.ticket.deadline = exchange.arrival + self._limits.request_seconds
+        await self._deliver(exchange, outcome, await self._dispatcher.ask(request, outcome))
+
+    async def _infer(
+        self, exchange: Exchange, outcome: Outcome, call: Call, said: Mapping[str, str], request: Request
+    ) -> None:
         ticket = request.ticket
-        ticket.explain = outcome.explain = self._node_names and exchange.headers.get(EXPLAIN) is not None
+        ticket.explain = outcome.explain = self._node_names and _EXPLAIN in said
+        body = request.body = self._body_of(exchange, said, ticket)
         try:
-            wanted_seconds = await self._receive(exchange, call, request)
+            if body.arrive():
+                sniffed = sizing.first_look(call, said, body.buffered[0]) or await body.begin(
+                    sizing.sniffer(call, said)
+                )
+                sizing.apply(sniffed, call, ticket, self._fleet)
+            else:
+                sniffed = await self._receive(exchange, call, said, request)
             now = time.monotonic()
             ticket.arrival = now
-            ticket.deadline = self._deadline(exchange, body, wanted_seconds, now)
+            ticket.deadline = self._deadline(exchange, body, said, sniffed, now)
             ticket.body_bytes = body.size or body.received
             self._scheduler.classify(ticket)
             _note(outcome, ticket, (now - exchange.arrival) * 1000)
@@ -173,65 +185,67 @@ class Api:
             exchange.connection.upload = None
             body.release()
 
-    def _open_body(self, exchange: Exchange) -> Body:
-        """Decide by the head whether the body may come, and say so to a client that waits for the word."""
-        headers = exchange.headers
+    def _body_of(self, exchange: Exchange, said: Mapping[str, str], ticket: Ticket) -> Body:
+        """What the head promises, if it may come at all."""
         try:
-            size = strict.declared_length(headers, self._limits.body_bytes)
+            size = strict.declared_length(said, self._limits.body_bytes)
         except WireError:
             exchange.keep_alive = False  # the parser itself gives up on the longest of lengths
             raise
-        exchange.awaits_continue = strict.wants_continue(exchange.version, headers)
+        exchange.awaits_continue = strict.wants_continue(exchange.version, said)
         if size == 0:
-            if "Content-Length" not in headers:
+            self._check_servable(ticket)
+            if "content-length" not in said:
                 raise LengthRequired("a body is needed, with its length or in chunks")
             raise BadRequest("the body is empty")
-        if not self.bytes.fits(min(size or 0, self._limits.replay_bytes)):
+        return Body(exchange.payload, size, self._limits, self.bytes)
+
+    async def _receive(self, exchange: Exchange, call: Call, said: Mapping[str, str], request: Request) -> Sniffed:
+        """Read the body as far as a slot may wait for it; whatever can be refused is refused before it comes."""
+        limits, body, ticket = self._limits, request.body, request.ticket
+        self._check_servable(ticket)
+        if not self.bytes.fits(min(body.size or 0, limits.replay_bytes)):
             raise QueueFull("too many bytes are being uploaded at once", headers={RETRY_AFTER: "1"})
+        sniffer = sizing.sniffer(call, said)
         exchange.proceed()
-        body = Body(exchange.payload, size, self._limits, self.bytes)
         exchange.connection.upload = body
-        return body
-
-    async def _receive(self, exchange: Exchange, call: Call, request: Request) -> float | None:
-        """Read the body as far as a slot may wait for it; the time limit it names, in seconds."""
-        headers = exchange.headers
-        body = request.body
-        length = _header_length(headers.get(INFERENCE_HEADER_LENGTH))
-        sniffer = Sniffer(call, headers.get("Content-Type"), length, headers.get("Content-Encoding"))
         sniffed = await body.begin(sniffer)
-        sizing.apply(sniffed, call, request.ticket, self._fleet)
-        await body.hold(self._limits.replay_bytes)
-        return sniffed.timeout_us / 1e6 or None
+        sizing.apply(sniffed, call, ticket, self._fleet)
+        await body.hold(limits.replay_bytes)
+        return sniffed
 
-    def _deadline(self, exchange: Exchange, body: Body, wanted_seconds: float | None, now: float) -> float:
+    def _check_servable(self, ticket: Ticket) -> None:
+        servable = self._fleet.servable(ticket.model, ticket.version)
+        if servable == "unknown_model":
+            raise NotFound("no node has announced this model")
+        if servable == "no_node_now":
+            raise NoNode("no node can serve this now", headers={RETRY_AFTER: "1"})
+
+    def _deadline(self, exchange: Exchange, body: Body, said: Mapping[str, str], sniffed: Sniffed, now: float) -> float:
         """A client's own limit counts from its request's head; the default one from when the upload is in."""
         limits = self._limits
-        seconds = forwarding.deadline_seconds(exchange.headers) or wanted_seconds
-        if seconds is not None:
+        seconds = forwarding.deadline_seconds(said) or sniffed.timeout_us / 1e6
+        if seconds:
             return exchange.arrival + min(seconds, limits.request_seconds)
         return now + limits.request_seconds + (0.0 if body.complete else limits.body_seconds)
-
-    async def _ask(self, exchange: Exchange, outcome: Outcome, request: Request) -> None:
-        """A question about a model: any node that serves it knows, and answering takes no slot."""
-        request.ticket.deadline = exchange.arrival + self._limits.request_seconds
-        await self._deliver(exchange, outcome, await self._dispatcher.ask(request, outcome))
 
     async def _deliver(self, exchange: Exchange, outcome: Outcome, served: Served) -> None:
         answer = served.answer
         outcome.status = answer.status
-        fields = self._fields(exchange, outcome, answer.headers)
+        fields = answer.headers
         if answer.status >= 500:
             outcome.error = served.complaint or NodeGarbage.code
             if answer.status == 503 and not any(name.lower() == "retry-after" for name, _ in fields):
-                fields.append((RETRY_AFTER, "1"))
+                fields = [*fields, (RETRY_AFTER, "1")]
         if outcome.explain and outcome.decision is not None:
-            fields.append((EXPLAIN, json.dumps(msgspec.to_builtins(outcome.decision), separators=(",", ":"))))
+            decision = json.dumps(msgspec.to_builtins(outcome.decision), separators=(",", ":"))
+            fields = [*fields, (EXPLAIN, decision)]
+        lines = self._lines(exchange, outcome)
         try:
             if answer.rest is None:
-                exchange.answer(answer.status, fields, answer.body)
+                exchange.answer(answer.status, fields, lines, answer.body)
             else:
-                await exchange.stream(answer.status, fields, answer.length, _pieces(answer))
+                await exchange.stream(answer.status, fields, lines, answer.length, _pieces(answer))
         except BaseException as error:
             served.finish(error)
             raise
@@ -243,30 +257,18 @@ class Api:
             return
         if isinstance(error, BadRequest):
             exchange.keep_alive = False  # what it meant, nobody knows; least of all what follows
+        outcome.request_id = outcome.request_id or ids.request_id(exchange.headers.get(REQUEST_ID))
         status, fields, body = answers.problem(error, outcome.request_id)
         if status == 503 and RETRY_AFTER not in error.headers:
             fields.append((RETRY_AFTER, "1"))
         try:
-            exchange.answer(status, self._fields(exchange, outcome, fields), [body])
+            exchange.answer(status, fields, self._lines(exchange, outcome), [body])
         except ClientGone:
             outcome.status, outcome.error = ClientGone.status, ClientGone.code
 
-    def _fields(self, exchange: Exchange, outcome: Outcome, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """What this answer carries, and after it what every answer does."""
+    def _lines(self, exchange: Exchange, outcome: Outcome) -> str:
         total_ms = (time.monotonic() - exchange.arrival) * 1000
-        all_fields = [
-            *fields,
-            ("Date", answers.date(outcome.at)),
-            (REQUEST_ID, outcome.request_id),
-            (SERVER_TIMING, answers.timing(outcome, total_ms)),
-        ]
-        if outcome.node and self._node_names:
-            all_fields += [
-                (NODE, answers.token(outcome.node)),
-                (POOL, answers.token(outcome.pool)),
-                (ATTEMPTS, str(outcome.attempts)),
-            ]
-        return all_fields
+        return answers.common_lines(outcome, total_ms, self._node_names)
 
 
 def _note(outcome: Outcome, ticket: Ticket, recv_ms: float) -> None:
@@ -277,20 +279,6 @@ def _note(outcome: Outcome, ticket: Ticket, recv_ms: float) -> None:
     outcome.cost_ms = ticket.cost_ms
     outcome.size_class = "heavy" if ticket.heavy else "light"
     outcome.why = ticket.why
-
-
-def _ticket(call: Call, request_id: str) -> Ticket:
-    """Its times and sizes come when the body has come."""
-    return Ticket(request_id=request_id, arrival=0.0, deadline=0.0, model=call.model, version=call.version)
-
-
-def _header_length(text: str | None) -> int | None:
-    """The length of the JSON before binary tensors. Raises BadRequest."""
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 12:
-        raise BadRequest(f"{INFERENCE_HEADER_LENGTH} must be a whole number")
-    return int(text)
 
 
 async def _pieces(answer: Answer) -> AsyncIterator[bytes]:

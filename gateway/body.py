@@ -72,9 +72,18 @@ class Body:
         """Whether it can be sent once more from its first byte."""
         return not self._passed
 
+    def arrive(self) -> bool:
+        """Take the body if it came whole with its head, as small ones do; whether it did."""
+        if not self._payload.is_eof():
+            return False
+        self._hold(self._accept(self._payload.read_nowait()))
+        return True
+
     async def begin(self, feed: Feed[Opinion]) -> Opinion:
         """Read until `feed` has an opinion, or the body ends; the opinion."""
         opinion = None
+        for chunk in self.buffered:
+            opinion = feed.feed(chunk)
         while opinion is None and not self.complete:
             chunk = await self._next()
             if chunk:
@@ -138,22 +147,22 @@ class Body:
     async def _next(self) -> bytes:
         payload = self._payload
         try:
-            if payload.is_eof():
-                chunk = payload.read_nowait()
-            else:
-                chunk = await self._wait()
+            chunk = payload.read_nowait() if payload.is_eof() else await self._wait()
         except WireError as error:
             self.fault = error
             raise
         except Exception as error:
             self.fault = ClientGone("the connection broke")
             raise self.fault from error
+        return self._accept(chunk)
+
+    def _accept(self, chunk: bytes) -> bytes:
         self.received += len(chunk)
         if self.received > self._limits.body_bytes:
             limit = self._limits.body_bytes
             self.fault = TooLarge(f"a body may hold {limit} bytes", limit_bytes=limit)
             raise self.fault
-        if payload.at_eof():
+        if self._payload.at_eof():
             self._end()
         return chunk
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.connection import Connection
 
-Headers = list[tuple[str, str]]
+Fields = list[tuple[str, str]]
 _NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 Message = Union["RawRequestMessage", WireError]
 
@@ -92,18 +92,19 @@ class Exchange:
             if not self.payload.total_bytes:
                 self.connection.write(answers.CONTINUE)
 
-    def answer(self, status: int, headers: Headers, body: Sequence[bytes] = ()) -> None:
-        """Send a whole answer. Raises ClientGone."""
-        size = sum([len(chunk) for chunk in body])
-        framing = f"Content-Length: {size}\r\n"
-        head = self._head(status, headers, framing)
+    def answer(self, status: int, fields: Fields, lines: str, body: Sequence[bytes] = ()) -> None:
+        """Send a whole answer; `lines` are more fields, written out. Raises ClientGone."""
+        size = len(body[0]) if len(body) == 1 else sum([len(chunk) for chunk in body])
+        head = self._head(status, fields, lines, f"Content-Length: {size}\r\n")
         if size and answers.may_have_body(self.method, status):
             self.sent = size
             self.connection.writelines([head, *body])
         else:
             self.connection.write(head)
 
-    async def stream(self, status: int, headers: Headers, length: int | None, chunks: AsyncIterable[bytes]) -> None:
+    async def stream(
+        self, status: int, fields: Fields, lines: str, length: int | None, chunks: AsyncIterable[bytes]
+    ) -> None:
         """Send an answer as it comes, no faster than the client reads. `length` None: nobody knows it yet.
 
         An answer that breaks off breaks the connection too: the client must not take it for whole. Raises ClientGone.
@@ -114,7 +115,7 @@ class Exchange:
         framing = (
             "Transfer-Encoding: chunked\r\n" if chunked else "" if length is None else f"Content-Length: {length}\r\n"
         )
-        self.connection.write(self._head(status, headers, framing))
+        self.connection.write(self._head(status, fields, lines, framing))
         if not answers.may_have_body(self.method, status):
             return
         try:
@@ -136,7 +137,7 @@ class Exchange:
             self.connection.write(chunk)
         await self.connection.drained()
 
-    def _head(self, status: int, headers: Headers, framing: str) -> bytes:
+    def _head(self, status: int, fields: Fields, lines: str, framing: str) -> bytes:
         if self.begun:
             raise ClientGone("the answer had begun")
         self.begun = True
@@ -145,4 +146,6 @@ class Exchange:
             connection = "Connection: close\r\n"
         else:
             connection = "Connection: keep-alive\r\n" if self.version == HTTP_1_0 else ""
-        return answers.head(status, headers, connection, framing if status not in (204, 304) else "")
+        if status in (204, 304):
+            framing = ""
+        return answers.head(status, fields, f"{lines}{framing}{connection}")

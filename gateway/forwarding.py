@@ -1,46 +1,22 @@
-"""What a node is told of a request: its fields cleaned, its way written down, its client named (pure).
+"""What a node is told beside the client's own fields: which way the request came, whose it is, its trace (pure).
 
-Rules: RFC 9110 section 7.6 (hop-by-hop fields, Via), docs/wire.md (what a client must not be able to say).
+Rules: RFC 9110 section 7.6.3 (Via), W3C Trace Context.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from gateway.head import Head
 from wire import ids
 from wire.errors import BadRequest
-from wire.headers import HOP_BY_HOP, INTERNAL, INTERNAL_PREFIX, REQUEST_ID, TIMEOUT_MS, TRACEPARENT, TRACESTATE
+from wire.headers import REQUEST_ID, TIMEOUT_MS, TRACEPARENT, TRACESTATE
 
-if TYPE_CHECKING:
-    from multidict import CIMultiDictProxy
-
-    Headers = CIMultiDictProxy[str]
-
-_PASS, _DROP, _REFUSE = range(3)
-# Written anew for the node, by us or by the node client.
-_REBUILT = frozenset(
-    {
-        "content-length",
-        "expect",
-        "forwarded",
-        "host",
-        "via",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-real-ip",
-        REQUEST_ID.lower(),
-        TIMEOUT_MS.lower(),
-        TRACEPARENT,
-        TRACESTATE,
-    }
-)
-# Clients choose header names; what we remember of them is bounded.
-_NAMES_REMEMBERED = 1024
 _LONGEST_CHAIN = 1024
+_REQUEST_ID = REQUEST_ID.lower()
+_TIMEOUT_MS = TIMEOUT_MS.lower()
 
 
 class Trust:
@@ -74,100 +50,64 @@ class Trust:
 
 
 class Forwarding:
-    """Rewrites heads under one pseudonym and one trust. Remembers the header names that clients use."""
+    """Writes down the way of requests under one pseudonym and one trust."""
 
     def __init__(self, pseudonym: str, trust: Trust) -> None:
         self._via = f"1.1 {pseudonym}"
         self._pseudonym = pseudonym.lower()
         self._trust = trust
-        self._verdicts: dict[str, int] = {}
 
-    def client(self, peer: str, headers: Headers) -> str:
+    def client(self, peer: str, head: Head) -> str:
         """Whose request this is."""
-        return (
-            self._trust.client(peer, ",".join(headers.getall("X-Forwarded-For"))) if self._told(peer, headers) else peer
-        )
+        chain = head.said.get("x-forwarded-for")
+        return peer if chain is None else self._trust.client(peer, chain)
 
-    def fields(
-        self, headers: Headers, peer: str, scheme: str, request_id: str, trace: ids.Trace
-    ) -> list[tuple[str, str]]:
-        """The fields for the node. Raises BadRequest for names that two programs read differently, and for loops."""
-        fields = []
-        verdicts = self._verdicts
-        for field in headers.items():
-            verdict = verdicts.get(field[0])
-            if verdict is None:
-                verdict = self._judge(field[0])
-            if verdict == _PASS:
-                fields.append(field)
-            elif verdict == _REFUSE:
-                raise BadRequest("a header's name holds an underscore, which some read as a dash")
-        connection = headers.get("Connection")
-        if connection is not None:
-            fields = _without_named(fields, connection)
-        via = headers.get("Via")
-        told = self._told(peer, headers)
-        fields += [
-            ("Via", self._via if via is None else self._append_via(headers)),
-            ("X-Forwarded-For", self._chain(peer, headers)),
-            ("X-Forwarded-Proto", scheme if not told else headers.get("X-Forwarded-Proto", scheme)),
-            ("X-Forwarded-Host", headers.get("X-Forwarded-Host" if told else "Host", "")),
+    def fields(self, head: Head, peer: str, scheme: str, request_id: str, trace: ids.Trace) -> list[tuple[str, str]]:
+        """All fields for the node. Raises BadRequest for a loop."""
+        said = head.said
+        via, host, chain = said.get("via"), said.get("host", ""), said.get("x-forwarded-for")
+        if chain is not None and self._trust.believes(peer):
+            scheme = said.get("x-forwarded-proto", scheme)
+            host = said.get("x-forwarded-host", host)
+            peer = f"{chain[-_LONGEST_CHAIN:]}, {peer}"
+        fields = [
+            *head.passing,
+            ("Via", self._via if via is None else self._longer_way(via)),
+            ("X-Forwarded-For", peer),
+            ("X-Forwarded-Proto", scheme),
+            ("X-Forwarded-Host", host),
             (REQUEST_ID, request_id),
             (TRACEPARENT, trace.traceparent),
         ]
+        if TRACESTATE in said and ids.parse_traceparent(said.get(TRACEPARENT)) is not None:
+            fields.append((TRACESTATE, said[TRACESTATE]))
         return fields
 
-    def _judge(self, name: str) -> int:
-        lower = name.lower()
-        if "_" in lower:
-            verdict = _REFUSE
-        elif lower in _REBUILT or lower in HOP_BY_HOP or lower in INTERNAL or lower.startswith(INTERNAL_PREFIX):
-            verdict = _DROP
-        else:
-            verdict = _PASS
-        if len(self._verdicts) < _NAMES_REMEMBERED:
-            self._verdicts[name] = verdict
-        return verdict
-
-    def _told(self, peer: str, headers: Headers) -> bool:
-        return headers.get("X-Forwarded-For") is not None and self._trust.believes(peer)
-
-    def _chain(self, peer: str, headers: Headers) -> str:
-        if not self._told(peer, headers):
-            return peer
-        chain = ", ".join(headers.getall("X-Forwarded-For"))
-        return f"{chain[-_LONGEST_CHAIN:]}, {peer}"
-
-    def _append_via(self, headers: Headers) -> str:
-        via = ", ".join(headers.getall("Via"))
+    def _longer_way(self, via: str) -> str:
         for hop in via.split(","):
             if self._pseudonym in hop.lower().split()[1:2]:
                 raise BadRequest("the request has passed this gateway before: a loop")
         return f"{via}, {self._via}"
 
 
-def deadline_seconds(headers: Headers) -> float | None:
+def names_of(head: Head) -> tuple[str, ids.Trace]:
+    """The request's id, and our span below the client's. Without either from the client one id names both."""
+    offered = head.said.get(_REQUEST_ID)
+    parent = ids.parse_traceparent(head.said.get(TRACEPARENT))
+    trace = ids.child(parent)
+    if offered is None and parent is None:
+        return trace.trace_id, trace
+    return ids.request_id(offered), trace
+
+
+def deadline_seconds(said: Mapping[str, str]) -> float | None:
     """How long the client will wait, of its own word; None when it says nothing. Raises BadRequest."""
-    text = headers.get(TIMEOUT_MS)
+    text = said.get(_TIMEOUT_MS)
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
         raise BadRequest(f"{TIMEOUT_MS} must be whole milliseconds above 0")
     return int(text) / 1000
-
-
-def trace_of(headers: Headers) -> tuple[ids.Trace, list[tuple[str, str]]]:
-    """Our span below the client's, and its tracestate, which is worth nothing without a valid parent."""
-    parent = ids.parse_traceparent(headers.get(TRACEPARENT))
-    trace = ids.child(parent)
-    if parent is None or headers.get(TRACESTATE) is None:
-        return trace, []
-    return trace, [(TRACESTATE, state) for state in headers.getall(TRACESTATE)]
-
-
-def _without_named(fields: list[tuple[str, str]], connection: str) -> list[tuple[str, str]]:
-    named = {token.strip() for token in connection.lower().split(",")} - {"close", "keep-alive", ""}
-    return [field for field in fields if field[0].lower() not in named] if named else fields
 
 
 def _is_address(text: str) -> bool:

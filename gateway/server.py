@@ -74,8 +74,8 @@ class Server(LowLevelServer):
             error = QueueFull("too many connections are open", headers=headers)
         request_id = ids.request_id(None)
         status, fields, body = answers.problem(error, request_id)
-        fields.append((REQUEST_ID, request_id))
-        return answers.head(status, fields, "Connection: close\r\n", f"Content-Length: {len(body)}\r\n") + body
+        lines = f"{REQUEST_ID}: {request_id}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        return answers.head(status, fields, lines) + body
 
     def joined(self, connection: Connection) -> None:
         """A connection that entered is open."""

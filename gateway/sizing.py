@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from gateway.ticket import Ticket
-from wire.errors import TooLarge, Undecodable, UnsupportedMedia
+from wire.errors import BadRequest, TooLarge, Undecodable, UnsupportedMedia
+from wire.headers import INFERENCE_HEADER_LENGTH
+from wire.image_header import Unknown, read_header
 from wire.paths import Call, Kind
-from wire.sniff import Sniffed
+from wire.sniff import Sniffed, Sniffer
 
 # How the reader of image headers says that these bytes begin no image of any format.
 _NO_MAGIC = "not the beginning of"
+_HEADER_LENGTH = INFERENCE_HEADER_LENGTH.lower()
 _READABLE = "image/jpeg, image/png, image/webp, image/gif, image/bmp, image/tiff"
 
 
@@ -20,6 +24,26 @@ class Reach(Protocol):
     def max_pixels(self, model: str, version: str = "") -> int:
         """The most pixels any known node takes for this model."""
         ...
+
+
+def first_look(call: Call, said: Mapping[str, str], start: bytes) -> Sniffed | None:
+    """The opinion on a plain image whose header is in its first bytes: nearly all, in a tenth of a sniffer's time."""
+    if call.kind is not Kind.PREDICT or "content-encoding" in said:
+        return None
+    try:
+        header = read_header(start)
+    except Unknown:
+        return None
+    return None if header is None else Sniffed(header)
+
+
+def sniffer(call: Call, said: Mapping[str, str]) -> Sniffer:
+    """What looks for the image in any other body. Raises BadRequest."""
+    length = said.get(_HEADER_LENGTH)
+    if length is not None and not (length.isascii() and length.isdigit() and len(length) <= 12):
+        raise BadRequest(f"{INFERENCE_HEADER_LENGTH} must be a whole number")
+    head_length = None if length is None else int(length)
+    return Sniffer(call, said.get("content-type"), head_length, said.get("content-encoding"))
 
 
 def apply(sniffed: Sniffed, call: Call, ticket: Ticket, fleet: Reach) -> None:

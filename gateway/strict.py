@@ -1,5 +1,6 @@
 """What the HTTP parser lets pass and we do not: the rest of RFC 9112, applied to one parsed head (pure).
 
+`said` are the fields that mean something to us, by lower-case name (gateway/head.py).
 The parser (aiohttp's, on llhttp in strict mode) refuses what is malformed byte by byte. Here is what needs the
 whole head, and what is well-formed but ambiguous between two programs that read it: refused, never repaired.
 """
@@ -31,7 +32,7 @@ HTTP_1_0, HTTP_1_1 = (1, 0), (1, 1)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 
 
-def origin_target(method: str, version: Sequence[int], target: str, headers: Mapping[str, str]) -> str:
+def origin_target(method: str, version: Sequence[int], target: str, said: Mapping[str, str]) -> str:
     """The target in origin form (path and query), once the head is found to mean one thing only.
 
     Raises BadRequest, MethodNotAllowed or VersionNotSupported; after each the connection must be closed.
@@ -40,10 +41,10 @@ def origin_target(method: str, version: Sequence[int], target: str, headers: Map
         raise VersionNotSupported("HTTP/1.1 and HTTP/1.0 are spoken here")
     if method not in _METHODS or target == "*":
         raise MethodNotAllowed("this method is not served here", headers={"Allow": "GET, HEAD, POST, PUT"})
-    host = headers.get("Host")
+    host = said.get("host")
     if host is not None and not _valid_host(host):
         raise BadRequest("Host is not a host")
-    coding = headers.get("Transfer-Encoding")
+    coding = said.get("transfer-encoding")
     if coding is not None:
         _check_coding(version, coding)
     if not _TARGET.fullmatch(target):
@@ -51,19 +52,19 @@ def origin_target(method: str, version: Sequence[int], target: str, headers: Map
     return target if target[0] == "/" else _from_absolute(target, host)
 
 
-def declared_length(headers: Mapping[str, str], limit: int) -> int | None:
+def declared_length(said: Mapping[str, str], limit: int) -> int | None:
     """The body's length as its head declares it; None when it comes in chunks. Raises TooLarge above `limit` bytes."""
-    if "Transfer-Encoding" in headers:
+    if "transfer-encoding" in said:
         return None
-    length = int(headers.get("Content-Length", "0"))
+    length = int(said.get("content-length", "0"))
     if length > limit:
         raise TooLarge(f"a body may hold {limit} bytes", limit_bytes=limit)
     return length
 
 
-def wants_continue(version: Sequence[int], headers: Mapping[str, str]) -> bool:
+def wants_continue(version: Sequence[int], said: Mapping[str, str]) -> bool:
     """Whether the client waits for `100 Continue` before it sends the body. Raises ExpectationFailed."""
-    expectation = headers.get("Expect")
+    expectation = said.get("expect")
     if expectation is None or version == HTTP_1_0:
         return False
     if expectation.strip().lower() != "100-continue":
