@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Protocol, TypeVar
 
 from aiohttp.streams import StreamReader
 
 from gateway.admission import ByteBudget
 from gateway.config import Limits
 from wire.errors import BadRequest, ClientGone, QueueFull, TooLarge, UploadStalled, WireError
+from wire.sniff import Sniffed, Sniffer
 
 # An upload's average rate is judged after this many seconds of waiting for it.
 _RATE_AFTER = 10.0
-Opinion = TypeVar("Opinion")
-Opinion_co = TypeVar("Opinion_co", covariant=True)
-
-
-class Feed(Protocol[Opinion_co]):
-    """Something that is shown a body's chunks until it has an opinion."""
-
-    def feed(self, chunk: bytes) -> Opinion_co | None:
-        """None: more is needed."""
-        ...
-
-    def end(self) -> Opinion_co:
-        """The opinion when no more comes."""
-        ...
 
 
 class Body:
     """One body. `size` is what its head declared, None when it comes in chunks.
 
-    It is read in up to three steps: `begin` shows it to a feed until that has an opinion, `hold` receives it up to a
+    It is read in up to three steps: `begin` shows it to a sniffer until that has an opinion, `hold` receives it up to a
     number of bytes, iteration yields what is held and then the rest as it comes. It may be iterated again only while
     `replayable`. What its client does wrong is raised by whoever reads, and kept in `fault`: no node is to blame.
     """
@@ -79,17 +65,17 @@ class Body:
         self._hold(self._accept(self._payload.read_nowait()))
         return True
 
-    async def begin(self, feed: Feed[Opinion]) -> Opinion:
-        """Read until `feed` has an opinion, or the body ends; the opinion."""
-        opinion = None
+    async def begin(self, sniffer: Sniffer) -> Sniffed:
+        """Read until the sniffer has an opinion, or the body ends; the opinion."""
+        sniffed = None
         for chunk in self.buffered:
-            opinion = feed.feed(chunk)
-        while opinion is None and not self.complete:
+            sniffed = sniffer.feed(chunk)
+        while sniffed is None and not self.complete:
             chunk = await self._next()
             if chunk:
                 self._hold(chunk)
-                opinion = feed.feed(chunk)
-        return feed.end() if opinion is None else opinion
+                sniffed = sniffer.feed(chunk)
+        return sniffed or sniffer.end()
 
     async def hold(self, most: int) -> None:
         """Receive the body until it is whole, or would exceed `most` bytes: then the rest is left to iteration."""
