@@ -36,9 +36,9 @@ class Backend:
     __slots__ = (
         "answers", "capacity", "counted_ms", "counted_power", "counted_step", "entry", "error_share", "errors",
         "foreign", "foreign_at", "foreign_until", "id", "in_flight", "instance", "joined", "lag", "lag_learned",
-        "last_answer", "left_ms", "max_pixels", "nominal", "peak", "peers", "per_ms", "pool", "prefetch_from", "rate",
-        "rate_at", "rate_before", "reported_queue", "requests", "running", "serial", "service_ms", "shelf", "speed",
-        "standing", "step", "turn", "usable", "waiting", "weight", "work_ms",
+        "last_answer", "left_ms", "max_pixels", "next_ms", "nominal", "peak", "peers", "per_ms", "pool",
+        "prefetch_from", "rate", "rate_at", "rate_before", "reported_queue", "requests", "running", "serial",
+        "service_ms", "shelf", "speed", "standing", "step", "turn", "usable", "waiting", "weight", "work_ms",
     )  # fmt: skip
 
     def __init__(self, instance: Instance, health: Health, now: float, serial: int) -> None:
@@ -106,6 +106,7 @@ class Backend:
             self.waiting.append(lease)
             self.left_ms += lease.ticket.cost_ms
         self.in_flight += 1
+        self._crowd()
         self.peak = max(self.peak, self.in_flight)
         self.work_ms += lease.ticket.cost_ms
         self.requests += 1
@@ -115,6 +116,7 @@ class Backend:
         """Count a lease out; the next one that was sent ahead begins."""
         cost = lease.ticket.cost_ms
         self.in_flight -= 1
+        self._crowd()
         self.work_ms -= cost
         if lease in self.running:
             self.running.remove(lease)
@@ -135,6 +137,14 @@ class Backend:
         lease.ends = now + cost * self.per_ms
         self.left_ms += 0.5 * cost
         self.running.append(lease)
+
+    def _crowd(self) -> None:
+        """What a request more would take per millisecond of cost: neighbours in one machine slow each other down.
+
+        A node whose other slots are all taken counts as half as fast, so that requests spread over equal nodes.
+        """
+        others = min(self.in_flight, self.capacity - 1)
+        self.next_ms = self.per_ms * 2.0 ** (others / self.capacity) if others else self.per_ms
 
     def due(self) -> float:
         """When a slot should be free for one request more; in the past when one is, or when the node is late."""
@@ -231,6 +241,7 @@ class Backend:
         self.per_ms = 1e-3 / pace
         # Nodes within 5 % of each other count as equally fast, so that chance spreads requests among them.
         self.step = -round(math.log(pace) * 20)
+        self._crowd()
 
     def _count_rate(self, now: float) -> None:
         if not 0.0 <= now - self.rate_at < RATE_WINDOW:
@@ -247,22 +258,24 @@ class Backend:
 
     # ---- what it does for others -----------------------------------------------------------------------------------
 
-    def told(self, report: LoadReport, now: float) -> None:
-        """Take a load report: what exceeds anything we sent lately is other gateways' work."""
+    def told(self, report: LoadReport, now: float) -> bool:
+        """Take a load report: what exceeds anything we sent lately is other gateways' work. True if that changed."""
         ours = self.peak
         self.peak = self.in_flight
         self.reported_queue = min(COUNT_MAX, report.queue_depth or 0)
         total = min(COUNT_MAX, report.inflight or 0) + self.reported_queue
         others = min(CAPACITY_MAX, total - ours)
         if others <= 0:
+            changed = self.foreign > 0
             self.foreign = 0
             self.foreign_until = NEVER
-            return
+            return changed
         work_ms = report.work_ms or 0.0  # at this node's speed
         share_ms = work_ms * others / total if 0.0 < work_ms < math.inf else others * self.service_ms
         self.foreign = others
         self.foreign_at = now
         self.foreign_until = now + min(FOREIGN_FRESH, share_ms * 1e-3 / self.capacity)
+        return True
 
     def refused(self, now: float) -> None:
         """It said it is full: others keep it busy for about one request's time."""

@@ -54,7 +54,7 @@ def least_work(nodes: Sequence[Backend], cost_ms: float, now: float, rng: Random
 
 def earliest_finish(nodes: Sequence[Backend], cost_ms: float, now: float, rng: Random) -> Backend:
     """The node that will have answered first: time until free, plus the work at its learned speed."""
-    return min(nodes, key=lambda each: (each.free_in(now) + cost_ms * each.per_ms + each.lag, rng.random()))
+    return min(nodes, key=lambda each: (each.free_in(now) + cost_ms * each.next_ms + each.lag, rng.random()))
 
 
 POLICIES: Mapping[str, Policy] = {

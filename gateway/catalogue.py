@@ -27,6 +27,11 @@ def serves(models: tuple[str, ...], model: str, version: str) -> bool:
     return False
 
 
+def names(models: tuple[str, ...]) -> set[str]:
+    """The models' names, versions left out; ANY for nodes that announce none."""
+    return {announced.partition("@")[0] for announced in models} or {ANY}
+
+
 class Catalogue:
     """Models and pixel limits by all nodes ever seen: unknown (404) and away (503) are different answers."""
 

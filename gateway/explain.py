@@ -43,7 +43,7 @@ def explain(policy: str, groups: tuple[Peers, ...], lease: Lease) -> Decision:
 
 
 def _finish(node: Backend, ticket: Ticket, now: float) -> float:
-    return node.free_in(now) + ticket.cost_ms * node.per_ms + node.lag
+    return node.free_in(now) + ticket.cost_ms * node.next_ms + node.lag
 
 
 def _candidate(node: Backend, ticket: Ticket, now: float) -> Candidate:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from discovery.instance import Instance, Snapshot, Status
 from gateway.backend import Backend
-from gateway.catalogue import Catalogue, serves
+from gateway.catalogue import Catalogue
 from gateway.config import Health
+from gateway.eligibility import choose, may_eject
 from gateway.peers import Peers
-from gateway.standing import WELCOME, State
+from gateway.reach import Atlas, Reach
+from gateway.standing import WELCOME
 from gateway.view import BackendView, view
 
 if TYPE_CHECKING:
@@ -28,14 +30,6 @@ class Change:
     left: list[Backend] = field(default_factory=list)
 
 
-@dataclass(slots=True, frozen=True, eq=False)
-class Reach:
-    """The peers that can take a request of some model and size, by pool."""
-
-    light: tuple[Peers, ...]
-    heavy: tuple[Peers, ...]
-
-
 class Fleet:
     """Every node by id. Times are seconds on the caller's clock; `rng` jitters ejections and breaks ties."""
 
@@ -44,12 +38,9 @@ class Fleet:
         self.stale = ""  # why the snapshot is old; empty when it is fresh
         self.adopted = False  # whether any snapshot came
         self.panic = False  # too few are left: ejections are ignored
-        self.version = 0  # grows when reaches change; the queue sorts itself anew then
         self._rng = rng
         self._backends: dict[str, Backend] = {}
-        self._peers: dict[tuple[bool, tuple[str, ...], int], Peers] = {}
-        self._reaches: dict[tuple[str, str], list[tuple[int, Reach]]] = {}
-        self._known_reaches: dict[tuple[Peers, ...], Reach] = {}
+        self._atlas = Atlas(rng)
         self._catalogue = Catalogue()
         self._serial = 0
         self._dirty = False
@@ -91,7 +82,7 @@ class Fleet:
             self._miss(backend, change)
         if listed:
             self._record(listed.values())
-        self._regroup()
+        self._atlas.regroup(self._backends.values())
         self.refresh(now)
         return change
 
@@ -99,8 +90,7 @@ class Fleet:
         before = self._catalogue.default
         self._catalogue.record(instances)
         if self._catalogue.default != before:
-            self._reaches.clear()
-            self.version += 1
+            self._atlas.forget()
 
     def _take(self, instance: Instance, now: float, change: Change) -> None:
         backend = self._backends.get(instance.id)
@@ -141,7 +131,7 @@ class Fleet:
         standing.probe(ok, now, why)
         if not ok and not standing.listed:
             self._remove(backend, change)
-            self._regroup()
+            self._atlas.regroup(self._backends.values())
             self.refresh(now)
             return change
         backend.forgive(now)
@@ -154,8 +144,7 @@ class Fleet:
     def reported(self, backend_id: str, report: LoadReport, now: float) -> None:
         """Take a node's own load report: what others have given it."""
         backend = self._backends.get(backend_id)
-        if backend is not None:
-            backend.told(report, now)
+        if backend is not None and backend.told(report, now):
             self.settle(backend)
 
     def erred(self, backend: Backend, code: str, now: float) -> None:
@@ -166,9 +155,7 @@ class Fleet:
             self.refresh(now)
 
     def _may_eject(self) -> bool:
-        staying = [each for each in self._backends.values() if each.standing.state is not State.DRAINING]
-        out = sum(each.standing.state is State.EJECTED for each in staying)
-        return out < max(1, int(self.health.eject_max_share * len(staying)))
+        return may_eject(self._backends.values(), self.health.eject_max_share)
 
     # ---- operators -------------------------------------------------------------------------------------------------
 
@@ -220,12 +207,13 @@ class Fleet:
         for backend in backends:
             self._judge(backend, now)
         self._next_change = min((each.standing.next_change(now) for each in backends), default=math.inf)
-        for backend, usable in self._choose():
-            if usable and not backend.usable:
-                backend.usable = True
-                self._group(backend).welcome(backend)
-            elif not usable and backend.usable:
+        chosen, self.panic = choose(backends, self.health.panic_share)
+        for backend in backends:
+            if backend.id not in chosen:
                 self._unindex(backend)
+            elif not backend.usable:
+                backend.usable = True
+                self._atlas.peers_of(backend).welcome(backend)
 
     def _judge(self, backend: Backend, now: float) -> None:
         standing = backend.standing
@@ -237,25 +225,6 @@ class Fleet:
             standing.state, standing.since = state, now
         standing.why = why
 
-    def _choose(self) -> list[tuple[Backend, bool]]:
-        """Who may be used: the healthy; the degraded where nobody healthy is left; in panic those merely suspected."""
-        staying = [each for each in self._backends.values() if each.standing.state is not State.DRAINING]
-        healthy = [each for each in staying if each.standing.state in WELCOME]
-        able = {(each.pool, each.instance.models) for each in healthy}
-        fair = [
-            each
-            for each in staying
-            if each.standing.state is State.DEGRADED and (each.pool, each.instance.models) not in able
-        ]
-        sound = sum(each.standing.state in WELCOME or each.standing.state is State.DEGRADED for each in staying)
-        self.panic = bool(staying) and sound < self.health.panic_share * len(staying)
-        chosen = {each.id for each in healthy + fair}
-        names = {name for each in healthy + fair for name in _names(each)}
-        for each in staying:
-            if each.standing.spare and (self.panic or not names.intersection(_names(each))):
-                chosen.add(each.id)
-        return [(each, each.id in chosen and each.weight > 0.0) for each in self._backends.values()]
-
     def settle(self, backend: Backend) -> None:
         """Bring a backend's place in the index up to date after its load or speed changed."""
         if backend.peers is not None:
@@ -266,52 +235,20 @@ class Fleet:
             backend.peers.dismiss(backend)
         backend.usable = False
 
-    def _group(self, backend: Backend) -> Peers:
-        return self._peers[_kind(backend)]
-
-    def _regroup(self) -> None:
-        """Make peers for kinds that are new and forget kinds that nobody is of."""
-        kinds = {_kind(each) for each in self._backends.values()}
-        if kinds == self._peers.keys():
-            return
-        for kind in kinds - self._peers.keys():
-            self._peers[kind] = Peers(*kind, self._rng)
-        for kind in self._peers.keys() - kinds:
-            del self._peers[kind]
-        self._reaches.clear()
-        self._known_reaches.clear()
-        self.version += 1
-
     # ---- what can be served ----------------------------------------------------------------------------------------
 
+    @property
+    def version(self) -> int:
+        """Grows when reaches change."""
+        return self._atlas.version
+
     def reach(self, model: str, version: str, pixels: int) -> Reach:
-        """The peers that serve a model and take so many pixels. The same object for the same choice of peers."""
-        steps = self._reaches.get((model, version))
-        if steps is None:
-            steps = self._explore(model, version)
-        for limit, reach in steps:
-            if pixels <= limit:
-                return reach
-        return NOWHERE
+        """The peers that serve a model and take so many pixels; the same object for the same choice of peers."""
+        return self._atlas.reach(model or self._catalogue.default, version, pixels)
 
-    def _explore(self, model: str, version: str) -> list[tuple[int, Reach]]:
-        name = model or self.default_model
-        able = [peers for peers in self._peers.values() if serves(peers.models, name, version)]
-        steps = []
-        for limit in sorted({peers.max_pixels for peers in able}):
-            fit = [peers for peers in able if peers.max_pixels >= limit]
-            steps.append((limit, self._reach_of(tuple(fit))))
-        if len(self._reaches) < 1024:  # clients name models: what they invent is looked up, not kept
-            self._reaches[model, version] = steps
-        return steps
-
-    def _reach_of(self, fit: tuple[Peers, ...]) -> Reach:
-        reach = self._known_reaches.get(fit)
-        if reach is None:
-            light = tuple(peers for peers in fit if not peers.heavy)
-            heavy = tuple(peers for peers in fit if peers.heavy)
-            reach = self._known_reaches[fit] = Reach(light, heavy)
-        return reach
+    def peers(self) -> Iterable[Peers]:
+        """All groups of like nodes."""
+        return self._atlas.peers()
 
     def servable(self, model: str, version: str) -> str:
         """ "yes", "no_node_now" (known, but nobody can serve it now) or "unknown_model"."""
@@ -327,8 +264,8 @@ class Fleet:
 
     def power(self) -> tuple[float, float]:
         """Milliseconds of cost done per second by the usable nodes of the light and of the heavy pool."""
-        light = sum(peers.power for peers in self._peers.values() if not peers.heavy)
-        return light, sum(peers.power for peers in self._peers.values() if peers.heavy)
+        light = sum(peers.power for peers in self.peers() if not peers.heavy)
+        return light, sum(peers.power for peers in self.peers() if peers.heavy)
 
     def view(self, now: float) -> list[BackendView]:
         """All nodes for the page, in a steady order."""
@@ -336,17 +273,6 @@ class Fleet:
         total = sum(each.rate_now(now) for each in self._backends.values())
         ordered = sorted(self._backends.values(), key=lambda each: (each.pool != "light", each.id))
         return [view(each, now, total) for each in ordered]
-
-
-NOWHERE = Reach((), ())
-
-
-def _kind(backend: Backend) -> tuple[bool, tuple[str, ...], int]:
-    return backend.pool == "heavy", tuple(sorted(backend.instance.models)), backend.max_pixels
-
-
-def _names(backend: Backend) -> set[str]:
-    return {announced.partition("@")[0] for announced in backend.instance.models} or {""}
 
 
 def _by_id(instances: Iterable[Instance]) -> dict[str, Instance]:

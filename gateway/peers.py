@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from math import exp, inf
+from math import exp, inf, log
 from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.backend import Backend
 
-# A node whose slots are nearly all taken counts as half as fast: neighbours in one machine slow each other down. In
-# steps of 5 % of speed.
-HALF = 14.0
+# Steps of 5 % of speed for a factor of two: what a node loses when its slots are nearly all taken (Backend.next_ms).
+HALF = 20.0 * log(2.0)
 
 # speed step or time due, then chance, then the serial as the last word
 Entry = tuple[float, float, int, "Backend"]

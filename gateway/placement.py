@@ -148,7 +148,7 @@ class Placement:
             return None
         node = self._policy(nodes, ticket.cost_ms, now, self.rng)
         starts = now + node.free_in(now)
-        return node, starts, starts + ticket.cost_ms * node.per_ms + node.lag, ""
+        return node, starts, starts + ticket.cost_ms * node.next_ms + node.lag, ""
 
     def _eligible(self, node: Backend, lane: Lane, now: float, ahead: bool) -> bool:
         if node.id in lane.tried:
@@ -183,10 +183,11 @@ class Placement:
     ) -> float:
         """When it should be finished if it waits for one of these nodes; later than `bound` is as good as never.
 
-        Exact when nobody waits before it; as a fluid otherwise.
+        Not before the next of them could have done it, nor, as a fluid, before what waits ahead of it is done.
         """
-        if back_ms <= NOTHING_MS:
-            return next_finish(groups, ticket.cost_ms, now, but, lane.tried, bound)
+        soonest_end = next_finish(groups, ticket.cost_ms, now, but, lane.tried, bound)
+        if back_ms <= NOTHING_MS or soonest_end == INFINITY:
+            return soonest_end
         power = left = 0.0
         fastest = INFINITY
         for peers in groups:
@@ -198,7 +199,7 @@ class Placement:
             left -= but.left_ms
         if power <= 1e-9:
             return INFINITY
-        return now + (back_ms + max(0.0, left)) / power + ticket.cost_ms * fastest
+        return max(soonest_end, now + (back_ms + max(0.0, left)) / power + ticket.cost_ms * fastest)
 
 
 def _changes(groups: Sequence[Peers]) -> int:

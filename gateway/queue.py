@@ -11,8 +11,8 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.fleet import Reach
     from gateway.peers import Peers
+    from gateway.reach import Reach
     from gateway.ticket import Ticket
 
 _Entry = tuple[float, int, "Ticket"]

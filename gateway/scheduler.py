@@ -5,26 +5,28 @@ One event loop calls it; nothing here waits, so a node is chosen and its slot co
 
 from __future__ import annotations
 
-from math import ceil, inf
+from collections.abc import Mapping
+from math import inf
 from random import Random
 
+from gateway.classes import Classifier
 from gateway.config import Routing
 from gateway.costs import Costs
 from gateway.decision import Decision
 from gateway.explain import explain
-from gateway.fleet import NOWHERE, Fleet
+from gateway.fleet import Fleet
 from gateway.lease import Lease
 from gateway.placement import Placement
 from gateway.queue import Lane, Queue
+from gateway.reach import NOWHERE
+from gateway.refusals import Refusals
 from gateway.shelves import populated
-from gateway.threshold import Threshold
 from gateway.ticket import Ticket
-from wire.errors import Hopeless, NoNode, NotFound, QueueFull, TooLarge, WireError
+from wire.errors import WireError
 
 Binding = tuple[Ticket, Lease | WireError]
 
 LOOK_AGAIN = 0.1  # seconds; while anybody waits: a node may be later than predicted, a gate may open
-RETRY_MAX = 60  # seconds; longer promises are guesses
 NO_TRIED: frozenset[str] = frozenset()
 
 
@@ -36,14 +38,11 @@ class Scheduler:
         self.costs = costs
         self.routing = routing
         self.queue = Queue(routing.queue_requests, routing.queue_bytes)
-        self.threshold = Threshold()
+        self.classifier = Classifier(fleet, costs, routing)
+        self.refusals = Refusals(fleet, self.queue, rng)
         self._placement = Placement(routing, self.queue, rng)
-        self._rng = rng
         self._version = fleet.version
-        self._cut_ms = inf
-        self._classified = 0
         self._wake = inf  # when the waiting ones want to be looked at, as last told
-        self.dropped: dict[str, int] = {}  # by error code
 
     def __repr__(self) -> str:
         return f"<Scheduler {self._placement.policy} {self.queue} {self.fleet}>"
@@ -62,38 +61,13 @@ class Scheduler:
     def reconfigure(self, routing: Routing) -> None:
         """Take new options; what waits keeps its place."""
         self._placement.use(routing.policy)
-        self.routing = self._placement.routing = routing
+        self.routing = self._placement.routing = self.classifier.routing = routing
         self.queue.max_requests, self.queue.max_bytes = routing.queue_requests, routing.queue_bytes
         self._version = -1  # walls between pools may have come or gone: lanes are laid anew at the next bind
 
-    # ---- size class ------------------------------------------------------------------------------------------------
-
     def classify(self, ticket: Ticket) -> None:
         """Fill in the predicted cost and the size class, and why."""
-        model = ticket.model or self.fleet.default_model
-        cost = self.costs.predict(model, ticket.image_format, ticket.pixels, ticket.body_bytes)
-        ticket.cost_ms = cost
-        routing = self.routing
-        if routing.oversize_adaptive:
-            ticket.heavy = cost > self._adaptive_cut(cost)
-            ticket.why = "cost" if ticket.pixels else "bytes"
-            return
-        if routing.oversize_ms and cost > routing.oversize_ms:
-            ticket.heavy, ticket.why = True, "cost" if ticket.pixels else "bytes"
-        elif ticket.pixels:
-            ticket.heavy, ticket.why = ticket.pixels > routing.oversize_pixels, "pixels"
-        else:
-            # Nobody knows its pixels: it is heavy when it costs as much as the smallest heavy image.
-            limit = routing.oversize_ms or self.costs.predict(model, "jpeg", routing.oversize_pixels, 0)
-            ticket.heavy, ticket.why = cost > limit, "bytes" if ticket.body_bytes else "default"
-
-    def _adaptive_cut(self, cost_ms: float) -> float:
-        self.threshold.add(cost_ms)
-        self._classified += 1
-        if self._classified % 64 == 1:
-            light, heavy = self.fleet.power()
-            self._cut_ms = self.threshold.cut(light / (light + heavy)) if light + heavy > 0.0 else inf
-        return self._cut_ms
+        self.classifier.classify(ticket)
 
     # ---- the queue and the nodes -----------------------------------------------------------------------------------
 
@@ -116,13 +90,11 @@ class Scheduler:
                     return lease
             hopeless_at = self._hopeless_at(lane, ticket)
             if hopeless_at <= now:
-                raise self._hopeless(lane, ticket, now)
+                raise self.refusals.hopeless(lane, ticket, now)
             if not self.queue.fits(ticket):
-                raise QueueFull(
-                    f"{len(self.queue)} requests wait already", headers=self._retry_after(self._drain_time(lane))
-                )
+                raise self.refusals.full(lane)
         except WireError as error:
-            self._count_drop(error)
+            self.refusals.count(error)
             raise
         self.queue.push(ticket, lane, hopeless_at)
         return None
@@ -164,7 +136,7 @@ class Scheduler:
                 lease = self._try(lane, ticket, now)
             except WireError as error:
                 self.queue.remove(ticket)
-                self._count_drop(error)
+                self.refusals.count(error)
                 bound.append((ticket, error))
                 return True
             if lease is not None:
@@ -180,12 +152,14 @@ class Scheduler:
         pick = self._placement.place(lane, ticket, now, back_ms)
         if pick is None:
             return None
-        if pick[2] > ticket.deadline:
-            raise self._hopeless(lane, ticket, now)
+        backend, starts, _, note = pick
+        # What it will take by what was learned; the pick's own finish counts crowding in, to spread requests.
+        finish = starts + ticket.cost_ms * backend.per_ms + backend.lag
+        if finish > ticket.deadline:
+            raise self.refusals.hopeless(lane, ticket, now)
         if queued:
             self.queue.remove(ticket)
         ticket.attempts += 1
-        backend, starts, finish, note = pick
         lease = Lease(self, ticket, now, backend, starts, finish, note)
         if ticket.explain:  # before the claim: candidates as they were
             lease.decision = explain(self._placement.policy, lane.everywhere, lease)
@@ -233,35 +207,16 @@ class Scheduler:
     def _lane(self, ticket: Ticket) -> Lane:
         reach = self.fleet.reach(ticket.model, ticket.version, ticket.pixels)
         if reach is NOWHERE:
-            self._refuse_unreachable(ticket)
+            raise self.refusals.unreachable(ticket)
         spill = self.routing.spill_heavy_to_light if ticket.heavy else self.routing.spill_light_to_heavy
         return self.queue.lane(reach, ticket.heavy, frozenset(ticket.tried) if ticket.tried else NO_TRIED, spill)
-
-    def _refuse_unreachable(self, ticket: Ticket) -> None:
-        fleet = self.fleet
-        name = ticket.model or fleet.default_model
-        if fleet.servable(ticket.model, ticket.version) == "unknown_model":
-            version = f" version {ticket.version}" if ticket.version else ""
-            raise NotFound(f"No node serves model {name}{version}")
-        limit = fleet.max_pixels(ticket.model, ticket.version)
-        if fleet.backends and ticket.pixels > limit:
-            raise TooLarge(f"{ticket.pixels} pixels; the largest node takes {limit}", max_pixels=limit)
-        raise NoNode("No node that serves this is known now", headers=self._retry_after(2.0))
 
     def _check_nodes(self, ticket: Ticket, lane: Lane, now: float) -> None:
         """Raise NoNode when nobody usable may take it."""
         if not lane.tried and populated(lane.everywhere):
             return
         if not any(node.id not in lane.tried for peers in lane.everywhere for node in peers):
-            raise self._no_node(ticket, lane, now)
-
-    def _no_node(self, ticket: Ticket, lane: Lane, now: float) -> NoNode:
-        if lane.tried and populated(lane.everywhere):
-            return NoNode("Every usable node was tried", headers=self._retry_after(1.0))
-        wait = min(self.fleet.next_change - now, 2.0 * self.fleet.health.probe_interval)
-        return NoNode(
-            f"No usable node for {'heavy' if ticket.heavy else 'light'} work", headers=self._retry_after(wait)
-        )
+            raise self.refusals.no_node(ticket, lane, now)
 
     def _hopeless_at(self, lane: Lane, ticket: Ticket) -> float:
         """The moment after which even the fastest node would be late."""
@@ -269,15 +224,6 @@ class Scheduler:
         for peers in lane.everywhere:
             fastest = min(fastest, peers.fastest)
         return ticket.deadline - ticket.cost_ms * fastest
-
-    def _hopeless(self, lane: Lane, ticket: Ticket, now: float) -> Hopeless:
-        budget = max(0.0, ticket.deadline - ticket.arrival)
-        waited = max(0.0, now - ticket.arrival)
-        return Hopeless(
-            f"Cannot be answered within {budget:.3g} s: waited {waited:.3g} s, "
-            f"about {ticket.cost_ms:.0f} ms of work on a node of speed 1",
-            headers=self._retry_after(self._drain_time(lane)),
-        )
 
     def _drop_hopeless(self, bound: list[Binding], now: float) -> None:
         while True:
@@ -291,8 +237,8 @@ class Scheduler:
                 self.queue.watch(ticket, later)
                 continue
             self.queue.remove(ticket)
-            error = self._hopeless(lane, ticket, now)
-            self._count_drop(error)
+            error = self.refusals.hopeless(lane, ticket, now)
+            self.refusals.count(error)
             bound.append((ticket, error))
 
     def _lay_lanes_anew(self, bound: list[Binding]) -> None:
@@ -303,23 +249,8 @@ class Scheduler:
                 lane = self._lane(ticket)
                 self.queue.push(ticket, lane, self._hopeless_at(lane, ticket))
             except WireError as error:
-                self._count_drop(error)
+                self.refusals.count(error)
                 bound.append((ticket, error))
-
-    def _drain_time(self, lane: Lane) -> float:
-        """Seconds until what is before a newcomer of this kind will be done."""
-        tally = self.queue.heavy if lane.heavy else self.queue.light
-        groups = lane.everywhere
-        power = sum(peers.power for peers in groups)
-        return (tally.work_ms + sum(peers.left_ms for peers in groups)) / power if power > 1e-9 else inf
-
-    def _retry_after(self, seconds: float) -> dict[str, str]:
-        """Whole seconds, at least one; spread by chance so that the refused do not return together."""
-        spread = seconds * (1.0 + 0.5 * self._rng.random())
-        return {"Retry-After": str(max(1, ceil(min(spread, RETRY_MAX))))}
-
-    def _count_drop(self, error: WireError) -> None:
-        self.dropped[error.code] = self.dropped.get(error.code, 0) + 1
 
     # ---- numbers for page and metrics ------------------------------------------------------------------------------
 
@@ -339,6 +270,11 @@ class Scheduler:
         """Seconds the longest waiting one of a size class has waited; 0 when nobody does."""
         arrival = self.queue.oldest(heavy)
         return 0.0 if arrival is None else max(0.0, now - arrival)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Refusals by error code since the start."""
+        return self.refusals.counts
 
     def heavy_on_light(self) -> int:
         """Light nodes' slots held by heavy work now."""

@@ -36,7 +36,7 @@ def soonest(
             node = entry[3]
             if tried and node.id in tried:
                 continue
-            finish = now + cost_ms * node.per_ms + node.lag
+            finish = now + cost_ms * node.next_ms + node.lag
             if finish < best:
                 best, chosen, starts = finish, node, now
             if not node.lag:
@@ -49,7 +49,7 @@ def soonest(
                 break
             if now < node.prefetch_from or (tried and node.id in tried):
                 continue
-            finish = start + cost_ms * node.per_ms + node.lag
+            finish = start + cost_ms * node.next_ms + node.lag
             if finish < best:
                 best, chosen, starts = finish, node, start
     return None if chosen is None else (chosen, starts, best, "")
@@ -64,7 +64,7 @@ def next_finish(
         for entry in peers.open:
             node = entry[3]
             if node is not but and node.id not in tried:
-                best = min(best, now + cost_ms * node.per_ms + node.lag)
+                best = min(best, now + cost_ms * node.next_ms + node.lag)
                 if not node.lag:
                     break
         slack = cost_ms * peers.fastest * WORTHWHILE
@@ -75,7 +75,7 @@ def next_finish(
                 if start + slack >= best:
                     break
                 if node is not but and node.id not in tried:
-                    best = min(best, start + cost_ms * node.per_ms + node.lag)
+                    best = min(best, start + cost_ms * node.next_ms + node.lag)
     return best if best <= bound else inf
 
 

@@ -28,6 +28,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     speed: float
     slots: int = 1
     slowness: float = 1.0  # how many times slower than it announces
+    delay: float = 0.0  # seconds that every answer takes longer, and that it does not tell
+    fails: bool = False  # answers at once, with an error
     max_pixels: int = BIG
 
     @property
@@ -46,12 +48,15 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
         """Work done per second by announced speeds, all slots together."""
         return sum(each.speed * each.slots for each in self.machines)
 
-    def slowed(self, pool: str, factor: float, count: int = 1) -> FleetPlan:
-        """The same with the first nodes of a pool `factor` times slower than they say."""
-        names = [each.name for each in self.machines if each.pool == pool][:count]
+    def slowed(self, pool: str, factor: float) -> FleetPlan:
+        """The same with the first node of a pool `factor` times slower than it says."""
+        return self.changed(f"{pool}-0", slowness=factor)
+
+    def changed(self, name: str, **facts: float | bool) -> FleetPlan:
+        """The same with other facts about one machine; an unknown name changes nobody."""
         return FleetPlan(
             machines=tuple(
-                msgspec.structs.replace(each, slowness=factor) if each.name in names else each for each in self.machines
+                msgspec.structs.replace(each, **facts) if each.name == name else each for each in self.machines
             )
         )
 

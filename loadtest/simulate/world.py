@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 from random import Random
 
@@ -20,7 +21,9 @@ from wire.errors import WireError
 BYTES_PER_SECOND = 50e6  # how fast bodies travel to nodes
 FOREVER = 1e9
 
-BODY, DONE, WAKE = range(3)
+ATTEMPTS = 3
+
+BODY, DONE, ANSWER, WAKE, EVENT = range(5)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,12 +54,12 @@ class Record(msgspec.Struct):
 
 
 class _Job:
-    __slots__ = ("began", "lease", "record")
+    __slots__ = ("began", "lease", "record", "service_ms")
 
     def __init__(self, lease: Lease, record: Record) -> None:
         self.lease = lease
         self.record = record
-        self.began = 0.0
+        self.began = self.service_ms = 0.0
 
 
 class World:
@@ -72,7 +75,7 @@ class World:
         self.benches = {machine.name: Bench(machine) for machine in plan.machines}
         self.records: list[Record] = []
         self._waiting: dict[str, Record] = {}
-        self._events: list[tuple[float, int, int, _Job | None]] = []
+        self._events: list[tuple[float, int, int, _Job | Callable[[], object] | None]] = []
         self._sequence = 0
         self._wake_at = float("inf")
 
@@ -85,16 +88,28 @@ class World:
                 self._arrive(arrivals[next_arrival], next_arrival)
                 next_arrival += 1
                 continue
-            now, _, kind, job = heappop(events)
-            if kind == WAKE:
-                if now == self._wake_at:  # else an earlier one took its place
-                    self._wake_at = float("inf")
-                    self._bind(now)
-            elif job is not None and kind == BODY:
-                self._start(self.benches[job.record.node].take(job), now)
-            elif job is not None:
-                self._finish(job, now)
+            now, _, kind, what = heappop(events)
+            self._happen(kind, what, now)
         return self.records
+
+    def _happen(self, kind: int, what: _Job | Callable[[], object] | None, now: float) -> None:
+        if isinstance(what, _Job):
+            if kind == BODY:
+                self._start(self.benches[what.record.node].take(what), now)
+            elif kind == DONE:
+                self._finish(what, now)
+            else:
+                self._answer(what, now)
+        elif what is not None:
+            what()
+            self._bind(now)
+        elif now == self._wake_at:  # else an earlier wake-up took its place
+            self._wake_at = float("inf")
+            self._bind(now)
+
+    def at(self, when: float, happens: Callable[[], object]) -> None:
+        """Let something happen to the fleet at a time; what waits is looked at after it."""
+        self._push(when, EVENT, happens)
 
     def _arrive(self, arrival: Arrival, number: int) -> None:
         now = arrival.at
@@ -119,6 +134,9 @@ class World:
             ticket.deadline = now + (routing.slo_heavy_ms if heavy else routing.slo_light_ms) * 1e-3
         record = Record(arrival, heavy, float("inf"))
         self.records.append(record)
+        self._ask(ticket, record, now)
+
+    def _ask(self, ticket: Ticket, record: Record, now: float) -> None:
         self._waiting[ticket.request_id] = record
         try:
             lease = self.submit(ticket, now)
@@ -168,17 +186,34 @@ class World:
         if job is not None:
             job.began = now
             machine = self.benches[job.record.node].machine
-            self._push(now + job.record.arrival.actual_ms * 1e-3 / machine.pace, DONE, job)
+            seconds = 0.001 if machine.fails else job.record.arrival.actual_ms * 1e-3 / machine.pace
+            self._push(now + seconds, DONE, job)
 
     def _finish(self, job: _Job, now: float) -> None:
-        job.record.finish = now
-        self.end(job.lease, now, (now - job.began) * 1e3)
-        self._start(self.benches[job.record.node].finish(), now)
+        """The node is done; its answer may come later."""
+        bench = self.benches[job.record.node]
+        self._start(bench.finish(), now)
+        job.service_ms = (now - job.began) * 1e3
+        if bench.machine.delay:
+            self._push(now + bench.machine.delay, ANSWER, job)
+        else:
+            self._answer(job, now)
+
+    def _answer(self, job: _Job, now: float) -> None:
+        ticket, record = job.lease.ticket, job.record
+        if self.benches[record.node].machine.fails:
+            job.lease.failed(now, "node-garbage")
+            ticket.tried.add(record.node)
+            if ticket.attempts < ATTEMPTS:
+                self._ask(ticket, record, now)
+        else:
+            record.finish = now
+            self.end(job.lease, now, job.service_ms)
         self._bind(now)
 
-    def _push(self, at: float, kind: int, job: _Job | None) -> None:
+    def _push(self, at: float, kind: int, what: _Job | Callable[[], object] | None) -> None:
         self._sequence += 1
-        heappush(self._events, (at, self._sequence, kind, job))
+        heappush(self._events, (at, self._sequence, kind, what))
 
 
 def simulate(load: Load, plan: FleetPlan, options: Options) -> list[Record]:

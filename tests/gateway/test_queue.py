@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fleet import Reach
 from gateway.queue import Queue
+from gateway.reach import Reach
 from gateway.ticket import Ticket
 from tests.fakes.routing import heavy, ticket
 

@@ -268,9 +268,9 @@ class Gateway(RuleBasedStateMachine):
 
     @invariant()
     def the_index_holds_exactly_the_usable(self) -> None:
-        indexed = {each.id for peers in self.fleet._peers.values() for each in peers}
+        indexed = {each.id for peers in self.fleet.peers() for each in peers}
         assert indexed == {name for name, each in self.fleet.backends.items() if each.usable}
-        for peers in self.fleet._peers.values():
+        for peers in self.fleet.peers():
             members = list(peers)
             assert peers.size == len(members)
             assert math.isclose(peers.left_ms, sum(each.left_ms for each in members), abs_tol=1e-3)

@@ -59,17 +59,17 @@ def test_the_soonest_on_the_shelves_is_the_soonest_of_all_within_five_percent(de
         assert found is None
         return
     best = earliest_finish(able, cost_ms, now, Random(1))
-    finish = best.free_in(now) + cost_ms * best.per_ms + best.lag
+    finish = best.free_in(now) + cost_ms * best.next_ms + best.lag
     assert found is not None
     assert found[0] in able
-    assert found[2] - now <= finish + 0.12 * cost_ms * best.per_ms + 1e-9
+    assert found[2] - now <= finish + 0.12 * cost_ms * best.next_ms + 1e-9
 
 
 @given(nodes_strategy, st.floats(1.0, 2000.0), st.floats(0.0, 0.3))
 def test_the_next_finish_is_that_of_any_node_but_the_one(described, cost_ms, now):
     fleet, groups = crowd(described)
     nodes = list(fleet.backends.values())
-    others = [each.free_in(now) + cost_ms * each.per_ms + each.lag for each in nodes[1:]]
+    others = [each.free_in(now) + cost_ms * each.next_ms + each.lag for each in nodes[1:]]
     found = next_finish(groups, cost_ms, now, nodes[0], NOBODY, 1e9) - now
     if not others:
         assert found == float("inf")

@@ -71,7 +71,7 @@ def test_learned_costs_serve_nearly_as_well_as_known_ones():
 
 
 def test_an_adaptive_threshold_needs_no_number():
-    """With a threshold that makes all heavy, half of the fleet idles behind hard walls; moved by itself nobody is lost."""
+    """With a threshold that makes all heavy, half the fleet idles behind hard walls; moved by itself nobody is lost."""
     load = draw(Mix(requests=8000, utilisation=0.7), FLEETS["A"].power)
     walls = {"spill_light_to_heavy": False, "spill_heavy_to_light": False}
     wrong = outcome(load, FLEETS["A"], predict=True, routing={**walls, "oversize_pixels": 1})
