@@ -6,7 +6,7 @@ RUN    := $(VENV)/.run-ready
 DEV    := $(VENV)/.dev-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format docs lock loadtest bench-proxy clean
+.PHONY: help setup up test check format docs lock loadtest prove bench-routing bench-proxy clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ lock: $(DEV) ## pin every dependency anew, with hashes
 
 loadtest: $(DEV) ## locust against a fleet of its own
 	@$(BIN)/python -m loadtest.run $(ARGS)
+
+prove: setup ## load, and in it nodes die, hang and roll, Consul is wiped: what was lost?
+	@$(BIN)/python -m loadtest.prove $(ARGS)
+
+bench-routing: $(DEV) ## routing beside HAProxy, Envoy, nginx, Traefik on one emulated fleet
+	@$(BIN)/python -m loadtest.compare $(ARGS)
 
 bench-proxy: $(DEV) ## CPU per proxied request, beside Envoy, HAProxy, nginx, Traefik; needs wrk
 	@$(BIN)/python -m loadtest.proxy $(ARGS)
