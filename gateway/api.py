@@ -131,7 +131,7 @@ class Api:
         except WireError:
             exchange.keep_alive = False
             raise
-        outcome.path = target
+        outcome.path = target.partition("?")[0]  # a query may hold a key, and paths are written down
         call = paths.parse(exchange.method, target)
         outcome.route = call.route
         outcome.client = self._forward.client(exchange.client, head)

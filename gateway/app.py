@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from random import Random
 
@@ -57,6 +58,7 @@ async def run(config: GatewayConfig, ready: Ready | None = None) -> int:
         loop.add_signal_handler(number, stop.set)
     try:
         check_aiohttp()
+        _raise_file_limit(config.limits.connections)
         rng = Random()
         gateway = Gateway(config, open_watcher(config.registry, rng), rng)
         addresses = await gateway.start(stop)
@@ -217,6 +219,18 @@ class Gateway:
         self._failed = True
         _log.error("a part of the gateway failed", exc_info=task.exception())
         stop.set()
+
+
+def _raise_file_limit(connections: int) -> None:
+    """As many file descriptors as this process may have: the usual 1,024 are fewer than its connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS says "infinity" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if 0 <= most < 2 * connections:
+        fields = {"files": most, "connections": connections}
+        _log.warning(
+            "fewer files may be open than connections are allowed, each with one to a node", extra={"fields": fields}
+        )
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from gateway.retry_budget import RetryBudget
 from gateway.scheduler import Scheduler
 from gateway.ticket import Ticket
 from gateway.verdicts import Verdict, judge
-from wire.errors import DeadlineMissed, NodeBusy, NodeUnreachable, NoNode, WireError
+from wire.errors import DeadlineMissed, NodeBusy, NodeGarbage, NodeUnreachable, NoNode, WireError
 
 # A deadline shorter than a node may need is the client's choice; one missed by far is the node's fault.
 _PATIENCE_SECONDS = 1.0
@@ -64,7 +64,7 @@ class Served:
             return
         if error is None:
             self._dispatcher.succeed(lease, self.answer)
-        elif isinstance(error, WireError) and error.retry_elsewhere:  # the node broke off, not the client
+        elif isinstance(error, NodeUnreachable | NodeGarbage | DeadlineMissed):  # the node broke off, not the client
             self._dispatcher.blame(lease, error.code)
         else:
             self._dispatcher.abandon(lease)

@@ -28,6 +28,7 @@ _RELIED_UPON = frozenset(
 )
 _SWEEPS_PER_DEADLINE = 8
 _LONGEST_SWEEP = 0.5
+_PER_BREATH = 128
 
 
 class UnfitAiohttp(Exception):
@@ -99,9 +100,10 @@ class Server(LowLevelServer):
         period = min(_LONGEST_SWEEP, shortest / _SWEEPS_PER_DEADLINE)
         while True:
             await asyncio.sleep(period)
-            now = time.monotonic()
-            for connection in list(self._open):
-                connection.overdue(now)
+            for number, connection in enumerate(list(self._open)):
+                if number % _PER_BREATH == 0:
+                    await asyncio.sleep(0)  # ten thousand at once would keep a request waiting
+                connection.overdue(time.monotonic())
 
     async def drain(self, seconds: float) -> bool:
         """Finish every request that has begun to come, at most for `seconds`; whether all were finished.
