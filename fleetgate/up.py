@@ -107,7 +107,8 @@ async def _artefact(args: argparse.Namespace, console: Console) -> Path:
             raise CannotStart(f"{args.model}: {error}") from None
         return Path(args.model)
     with console.status("Looking at the packaged model") as status:
-        return await asyncio.to_thread(packaged.ensure, args.var / "models", lambda line: status.update(escape(line)))
+        tell = (lambda line: status.update(escape(line))) if console.is_terminal else console.print
+        return await asyncio.to_thread(packaged.ensure, args.var / "models", tell)
 
 
 async def _registry(args: argparse.Namespace) -> str:
