@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from loadtest.openloop.histogram import PERCENTILES, Histogram
-from loadtest.openloop.results import LoadRun, Tally, together
+from loadtest.openloop.results import LATE_P99_MS, LoadRun, Tally, together
 from loadtest.openloop.run import KNEE, knee_of
 from loadtest.openloop.verdict import Kind
 
@@ -91,7 +91,7 @@ def part_rows(run: LoadRun) -> list[list[str]]:
 def _two_views(run: LoadRun) -> Iterator[str]:
     for name, tally in run.by_class.items():
         due, sent = tally.from_due.percentile(99), tally.from_sent.percentile(99)
-        if sent and due > NOTABLE * sent:
+        if sent and due > NOTABLE * sent and due - sent > LATE_P99_MS:
             yield (
                 f"Coordinated omission: measured from the send, p99 of {name} photos looks like {ms(sent)} ms; "
                 f"users waited {ms(due)} ms."

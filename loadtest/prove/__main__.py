@@ -25,7 +25,7 @@ from loadtest.prove.trials import trials
 from loadtest.report import prove_page
 
 WIDTH = 170  # of a file or a pipe
-NOT_YET = "a model version switched: nodes cannot do that yet"
+NOT_YET = "a model version switched inside running nodes: they cannot do that yet"
 
 
 def main() -> int:
@@ -51,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make prove", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a node killed, Consul wiped")
     parser.add_argument("--only", metavar="WORD", default="", help="only trials with this word in their names")
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="do them all so often (1)")
     parser.add_argument("--light", type=int, default=2, metavar="N", help="light nodes (2)")
     parser.add_argument("--heavy", type=int, default=1, metavar="N", help="heavy nodes (1)")
     parser.add_argument("--rate", type=float, default=16.0, help="requests a second (16)")
@@ -75,7 +76,7 @@ async def _prove(args: argparse.Namespace, mix: Mix, console: Console) -> ProveR
         able = [trial for trial in chosen if trial.needs in fleet.nodes]
         left_out = [f"{trial.name}: there is no {trial.needs}" for trial in chosen if trial not in able]
         stage = Stage(fleet, mix, args.rate, args.quiet, console.print)
-        return await stage.run(able, [*left_out, NOT_YET])
+        return await stage.run(able * args.repeat, [*left_out, NOT_YET])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,9 +30,9 @@ class Fleet:
         self._folder = folder
         ports = free_ports(8 + light + heavy)
         self.consul = Consul(find(), ports[:4], folder)
-        artefact = _artefact()
+        self._artefact = _artefact()
         names = [f"{pool}-{n}" for pool, count in (("light", light), ("heavy", heavy)) for n in range(1, count + 1)]
-        self.nodes = {name: self._node(name, port, artefact) for name, port in zip(names, ports[8:], strict=True)}
+        self.nodes = {name: self._node(name, port) for name, port in zip(names, ports[8:], strict=True)}
         self.gateways = [self._gateway(name, ports[at : at + 2]) for name, at in (("gateway-1", 4), ("gateway-2", 6))]
         self.current = self.gateways[0]
 
@@ -66,13 +68,28 @@ class Fleet:
         """How gateway and registry call a node."""
         return f"fleetgate-node-{HOST}-{_port(self.nodes[name])}"
 
+    def next_version(self) -> str:
+        """The same model under another version is what nodes load when they start again; the version's name.
+
+        A copy, for the proof is about the switch and not about what the new version says.
+        """
+        version = "next"
+        copy = self._folder / "models" / self._artefact.parent.name / version
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self._artefact, copy)
+        manifest = copy / "manifest.json"
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": version}))
+        for node in self.nodes.values():
+            node.arguments[node.arguments.index("--artefact") + 1] = str(copy)
+        return version
+
     async def _stop(self) -> None:
         await asyncio.gather(*(program.leave() for program in self.gateways))
         await asyncio.gather(*(program.leave() for program in self.nodes.values()))
         await self.consul.kill()
 
-    def _node(self, name: str, port: int, artefact: Path) -> Program:
-        arguments = ["node", "--artefact", str(artefact), "--pool", name.partition("-")[0], "--host", HOST]
+    def _node(self, name: str, port: int) -> Program:
+        arguments = ["node", "--artefact", str(self._artefact), "--pool", name.partition("-")[0], "--host", HOST]
         arguments += ["--port", str(port), "--registry", f"consul://{self.consul.address}"]
         arguments += ["--set", "session.threads=1", "--set", "log.format=text"]
         return Program(name, arguments, self._folder / f"{name}.log", polite=True)

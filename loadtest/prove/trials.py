@@ -109,13 +109,22 @@ async def _swap_gateways(fleet: Fleet, _watch: Watch) -> None:
 
 
 async def _roll(fleet: Fleet, watch: Watch) -> None:
+    version = fleet.next_version()
     for name, node in fleet.nodes.items():
         code = await node.leave()
         if code:
             raise Untoward(f"{name} left with exit code {code}; its log is {node.log}")
         await node.start()
-        if await watch.until(lambda view, name=name: view.healthy(fleet.node_id(name))) is None:  # type: ignore[misc]
-            raise Untoward(f"{name} came back, but the gateway does not trust it; its log is {node.log}")
+        if await watch.until(_back_with(fleet.node_id(name), version)) is None:
+            raise Untoward(f"{name} came back, but the gateway does not trust it with the new version: {node.log}")
+
+
+def _back_with(node_id: str, version: str) -> Callable[[View], bool]:
+    def back(view: View) -> bool:
+        node = view.node(node_id)
+        return view.healthy(node_id) and node is not None and all(name.endswith(f"@{version}") for name in node.models)
+
+    return back
 
 
 async def _wipe_consul(fleet: Fleet, _watch: Watch) -> None:
@@ -147,6 +156,11 @@ TRIALS = [
         f"a node slowed to a quarter for {SLOWED_SECONDS:.0f} s", _slow, _believes_slower("light-2"), needs="light-2"
     ),
     Trial("Consul killed and wiped", _wipe_consul, lambda _fleet, _before, now: bool(now.registry.stale), quick=True),
-    Trial("all nodes restarted in turn", _roll, lambda fleet, _before, now: not whole(fleet, now), needs="light-2"),
+    Trial(
+        "all nodes restarted in turn, with another model version",
+        _roll,
+        lambda fleet, _before, now: not whole(fleet, now),
+        needs="light-2",
+    ),
     Trial("the gateway restarted", _swap_gateways, None, prepare=_start_second_gateway),
 ]

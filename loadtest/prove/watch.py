@@ -25,6 +25,7 @@ class Node(msgspec.Struct, frozen=True):
     usable: bool
     registry: str
     in_flight: int
+    models: tuple[str, ...]
     speed: float
 
 

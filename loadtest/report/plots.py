@@ -69,7 +69,8 @@ def timeline(run: LoadRun) -> Figure:
     step = run.step_seconds
     at = [moment.at for moment in run.timeline]
     stacked(upper, run.timeline, step)
-    upper.plot(at, [rate_at(run.plan, t + step / 2) for t in at], color="black", linewidth=0.8, label="asked for")
+    asked = [rate_at(run.plan, t + step / 2) for t in at]
+    upper.step(at, asked, where="post", color="black", linewidth=0.8, label="asked for")
     upper.set_ylabel("requests/s")
     upper.legend(frameon=False, ncol=6, fontsize=8)
     latencies(lower, run.timeline, run.classes)
