@@ -172,7 +172,7 @@ class Gateway:
     def _judged(self, backend: Backend, change: Change) -> None:
         """After a probe: what a hung node holds is taken back and tried elsewhere."""
         if backend.standing.probed is False:
-            self.dispatcher.rescue(backend)
+            self.client.give_up(backend)
         self._changed(change)
 
     def _changed(self, change: Change) -> None:

@@ -95,8 +95,6 @@ class Dispatcher:
         self._rng = rng
         self._kept = Rate(_DECISIONS_PER_SECOND)
         self._waiting: dict[Ticket, asyncio.Future[Lease]] = {}
-        self._running: dict[Lease, asyncio.Task[object]] = {}
-        self._lost: set[Lease] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._loop = asyncio.get_running_loop()
@@ -216,26 +214,16 @@ class Dispatcher:
     # One attempt.
 
     async def _attempt(self, lease: Lease, request: Request, outcome: Outcome) -> Served | WireError:
-        ticket = request.ticket
-        task = asyncio.current_task()
-        assert task is not None
-        self._running[lease] = task
         held = False
         try:
-            budget_ms = (ticket.deadline - time.monotonic()) * 1000
+            budget_ms = (request.ticket.deadline - time.monotonic()) * 1000
             answer = await self._client.attempt(lease.backend, request, budget_ms)
             served = self._answered(lease, answer, outcome)
             held = answer.rest is not None
             return served
         except WireError as error:
             return self._failed(lease, request, error)
-        except asyncio.CancelledError:
-            if lease not in self._lost or task.uncancel():
-                raise
-            return self._failed(lease, request, NodeUnreachable("the node stopped answering"))
         finally:
-            del self._running[lease]
-            self._lost.discard(lease)
             if not (held or lease.ending):
                 self.abandon(lease)
 
@@ -308,19 +296,6 @@ class Dispatcher:
     def _busy(self, lease: Lease) -> None:
         lease.busy(time.monotonic())
         self.pump()
-
-    def rescue(self, backend: Backend) -> int:
-        """Take back the requests that a node has and will not answer: it failed its probes. How many there were."""
-        hung = [lease for lease in self._running if lease.backend is backend and lease not in self._lost]
-        for lease in hung:
-            self._lost.add(lease)
-            self._running[lease].cancel()
-        return len(hung)
-
-    @property
-    def running(self) -> int:
-        """Attempts in progress."""
-        return len(self._running)
 
 
 def _service_ms(answer: Answer) -> float | None:

@@ -72,6 +72,14 @@ class NodeClient:
         answer.connect_ms, answer.reused = connect_ms, False
         return answer
 
+    def give_up(self, backend: Target) -> int:
+        """End whatever this node was asked and has not answered with NodeUnreachable; how many attempts that were."""
+        address = backend.instance.address
+        hung = [one for one in self.pool.connections if one.awaited and one.shelf.address == address]
+        for connection in hung:
+            connection.fail(NodeUnreachable("the node stopped answering"))
+        return len(hung)
+
     async def close(self) -> None:
         """Close all connections; whatever is under way ends with an error."""
         await self.pool.close()
@@ -90,7 +98,7 @@ class NodeClient:
             raise
         ours = instance.protocol == "fleetgate"
         waiter = connection.ask(head, body.buffered if whole else (), uploading=not whole, echo=ours)
-        timer = self._loop.call_later(left, connection.expire, waiter)
+        self.pool.deadlines.watch(connection, deadline)
         upload = None if whole else self._loop.create_task(_upload(connection, waiter, body, length))
         try:
             answer = await waiter
@@ -98,7 +106,6 @@ class NodeClient:
             connection.give_up(waiter, ClientGone())
             raise
         finally:
-            timer.cancel()
             if upload is not None:
                 upload.cancel()
                 await asyncio.wait([upload])

@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_settled",
         "_transport",
         "_waiter",
+        "deadline",
         "idle_since",
         "open",
         "shelf",
@@ -83,6 +84,7 @@ class Connection(asyncio.Protocol):
         # Weak: a rest that nobody holds any more ends the connection.
         self._rest: ref[LongRest] | None = None
         self._drained: asyncio.Future[None] | None = None
+        self.deadline = 0.0  # of the exchange, on the loop's clock
         self.uploading = False  # more of the request is to come
         self.open = False
         self.shelf = shelf
@@ -121,9 +123,10 @@ class Connection(asyncio.Protocol):
         if self._waiter is waiter:
             self.fail(error)
 
-    def expire(self, waiter: Waiter) -> None:
-        """The deadline of this exchange has passed."""
-        self.give_up(waiter, DeadlineMissed("a node took the request and missed the deadline"))
+    @property
+    def awaited(self) -> bool:
+        """An answer is waited for, until `deadline`."""
+        return self._waiter is not None
 
     def fail(self, error: Exception) -> None:
         """End whatever is under way with this error, and the connection with it."""

@@ -14,6 +14,7 @@ from discovery.instance import Instance
 from discovery.networks import Networks, allowed, peer_allowed
 from gateway.node_answer import FieldRules
 from gateway.node_connection import Connection, ConnectionOptions, Shelf
+from gateway.node_deadlines import Deadlines
 from wire.errors import NodeUnreachable
 
 # Idle connections kept per node.
@@ -33,11 +34,12 @@ class Pool:
     """`take` an idle connection or `connect` a new one; it comes back by itself when its answer is whole."""
 
     def __init__(self, options: PoolOptions) -> None:
-        self._options = options
+        self.options = options
         self._loop = asyncio.get_running_loop()
         self._rules = FieldRules()
         self._shelves: dict[tuple[str, int], Shelf] = {}
-        self._open: set[Connection] = set()
+        self.connections: set[Connection] = set()  # all that are open
+        self.deadlines = Deadlines(self._loop, self.connections)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self._empty = asyncio.Event()  # after close: the last connection is gone
@@ -45,7 +47,7 @@ class Pool:
     @property
     def open(self) -> int:
         """Connections in all."""
-        return len(self._open)
+        return len(self.connections)
 
     @property
     def idle(self) -> int:
@@ -63,10 +65,10 @@ class Pool:
 
     async def connect(self, instance: Instance, seconds: float) -> Connection:
         """A new connection. Raises NodeUnreachable, also for an address where no node may live."""
-        if instance.tls and self._options.ssl_context is None:
+        if instance.tls and self.options.ssl_context is None:
             raise NodeUnreachable("a node wants TLS and the gateway has no certificates for it")
         shelf = self._shelf(instance)
-        connection = Connection(self._loop, self._rules, self._options.connection, self._settled, shelf)
+        connection = Connection(self._loop, self._rules, self.options.connection, self._settled, shelf)
         try:
             async with asyncio.timeout(seconds):
                 await self._dial(connection, await self._address(instance), instance)
@@ -76,7 +78,7 @@ class Pool:
             if isinstance(error, (TimeoutError, OSError)):
                 raise NodeUnreachable(f"no connection to a node: {_why(error)}") from error
             raise
-        self._open.add(connection)
+        self.connections.add(connection)
         if self._closed:
             connection.abort()
         return connection
@@ -92,11 +94,12 @@ class Pool:
     async def close(self) -> None:
         """Close everything; exchanges under way end with an error."""
         self._closed = True
+        self.deadlines.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for connection in list(self._open):
+        for connection in list(self.connections):
             connection.abort()
-        if self._open:
+        if self.connections:
             await self._empty.wait()
 
     def _shelf(self, instance: Instance) -> Shelf:
@@ -109,13 +112,13 @@ class Pool:
         return shelf
 
     async def _dial(self, connection: Connection, host: str, instance: Instance) -> None:
-        context = self._options.ssl_context
+        context = self.options.ssl_context
         name = instance.host if context is not None else None
         await self._loop.create_connection(lambda: connection, host, instance.port, ssl=context, server_hostname=name)
 
     async def _address(self, instance: Instance) -> str:
         """Where to connect to: checked before a single packet is sent (RELIABILITY E6)."""
-        networks = self._options.networks
+        networks = self.options.networks
         if networks is None:
             return instance.host
         if not allowed(instance.host, networks):
@@ -139,21 +142,21 @@ class Pool:
             connection.abort()
 
     def _gone(self, connection: Connection) -> None:
-        self._open.discard(connection)
+        self.connections.discard(connection)
         with contextlib.suppress(ValueError):
             connection.shelf.connections.remove(connection)
-        if self._closed and not self._open:
+        if self._closed and not self.connections:
             self._empty.set()
 
     def _sweep(self) -> None:
         """Close what was idle too long, and look again while anything is."""
-        oldest = self._loop.time() - self._options.idle_seconds
+        oldest = self._loop.time() - self.options.idle_seconds
         for shelf in self._shelves.values():
             for connection in shelf.connections:
                 if connection.idle_since < oldest:
                     connection.abort()
             shelf.connections = [one for one in shelf.connections if one.open]
-        again = self._options.idle_seconds / 4
+        again = self.options.idle_seconds / 4
         self._sweeper = self._loop.call_later(again, self._sweep) if self.idle else None
 
 

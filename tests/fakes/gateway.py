@@ -98,7 +98,7 @@ class Running:
         """No request, no lease, no held byte is left."""
         api = self.gateway.api
         await self.until(lambda: not self.in_flight and not api.in_flight and not api.bytes.held)
-        assert self.gateway.dispatcher.running == 0
+        assert not any(one.awaited for one in self.gateway.client.pool.connections)
         assert len(self.gateway.scheduler.queue) == 0
 
 
