@@ -22,6 +22,7 @@ from wire.headers import (
 from wire.load_report import LoadReport, decode_value
 from wire.timing import decode
 
+_PLAIN = frozenset({b"keep-alive", b"close"})  # what Connection says when it names no field
 # What a field is to us. PASS goes on to the client, SILENT to nobody, FORGED makes the whole answer garbage.
 PASS, SILENT, LENGTH, CODING, CONNECTION, REPORT, REPORT_BIN, TIMING, REFUSAL, ECHOED_ID, FORGED = range(11)
 
@@ -126,7 +127,9 @@ def assemble(
         report = b"BIN " + special[REPORT_BIN]
     return Answer(
         status,
-        without_named(headers, special[CONNECTION]) if CONNECTION in special else headers,
+        without_named(headers, special[CONNECTION])
+        if special.get(CONNECTION, b"keep-alive") not in _PLAIN
+        else headers,
         body,
         rest,
         length,

@@ -54,4 +54,5 @@ def child(parent: Trace | None, *, sampled: bool = False) -> Trace:
     """A new span below `parent`, or the first of a new trace, which is then `sampled` or not."""
     if parent is not None:
         return Trace(parent.trace_id, os.urandom(8).hex(), parent.flags)
-    return Trace(os.urandom(16).hex(), os.urandom(8).hex(), _SAMPLED if sampled else 0)
+    digits = os.urandom(24).hex()
+    return Trace(digits[:32], digits[32:], _SAMPLED if sampled else 0)

@@ -143,6 +143,18 @@ def _snake_case(text: str) -> str:
 
 def _sound(report: LoadReport) -> LoadReport:
     """The same without values that are negative or no numbers."""
+    named, utilization = report.named_metrics, report.utilization
+    said = [
+        report.application_utilization,
+        report.cpu_utilization,
+        report.mem_utilization,
+        report.rps_fractional,
+        report.eps,
+        *named.values(),
+        *utilization.values(),
+    ]
+    if _all_sound(said) and len(named) <= _MOST_METRICS and len(utilization) <= _MOST_METRICS:
+        return report
     return LoadReport(
         application_utilization=_number(report.application_utilization),
         cpu_utilization=_number(report.cpu_utilization),
@@ -152,6 +164,13 @@ def _sound(report: LoadReport) -> LoadReport:
         utilization=_numbers(report.utilization),
         named_metrics=_numbers(report.named_metrics),
     )
+
+
+def _all_sound(values: list[float | None]) -> bool:
+    for value in values:  # noqa: SIM110 - a generator costs as much as all the rest of reading a report
+        if value is not None and not 0 <= value < inf:
+            return False
+    return True
 
 
 def _number(value: float | None) -> float | None:

@@ -28,27 +28,25 @@ def decode(value: str) -> dict[str, float]:
         value = _QUOTED.sub(lambda quoted: quoted[1] if _NUMBER.fullmatch(quoted[1]) else "", value)
     durations: dict[str, float] = {}
     for entry in value.split(",", _MOST_ENTRIES)[:_MOST_ENTRIES]:
-        name, _, parameters = entry.partition(";")
+        name, found, number = entry.partition(";dur=")
+        if found and ";" not in name and ";" not in number:  # as nearly everybody writes it
+            ms = _number(number)
+        else:
+            name, ms = _with_parameters(entry)
         name = name.strip()
-        ms = _duration(parameters)
-        if 0 <= ms < inf and _is_token(name):
+        if 0 <= ms < inf and ((name.isidentifier() and name.isascii()) or _TOKEN.fullmatch(name)):
             durations.setdefault(name, ms)
     return durations
 
 
-def _is_token(name: str) -> bool:
-    return (name.isascii() and name.isidentifier()) or _TOKEN.fullmatch(name) is not None
-
-
-def _duration(parameters: str) -> float:
-    """The value of `dur`, -1 without one."""
-    if ";" not in parameters and parameters.startswith("dur="):
-        return _number(parameters[4:])
-    for parameter in parameters.split(";"):
+def _with_parameters(entry: str) -> tuple[str, float]:
+    """The name and the value of `dur`, -1 without one."""
+    name, *parameters = entry.split(";")
+    for parameter in parameters:
         key, _, number = parameter.partition("=")
         if key.strip().lower() == "dur":
-            return _number(number)
-    return -1.0
+            return name, _number(number)
+    return name, -1.0
 
 
 def _number(text: str) -> float:
