@@ -64,6 +64,11 @@ class Fleet:
         """Where the gateway in charge tells how it sees the fleet."""
         return self.current.addresses[1]
 
+    @property
+    def other(self) -> Program:
+        """The gateway that is not in charge."""
+        return next(gateway for gateway in self.gateways if gateway is not self.current)
+
     def node_id(self, name: str) -> str:
         """How gateway and registry call a node."""
         return f"fleetgate-node-{HOST}-{_port(self.nodes[name])}"

@@ -96,13 +96,13 @@ async def _slow(fleet: Fleet, _watch: Watch) -> None:
     await fleet.nodes["light-2"].slow_down(SLOWED_SECONDS)
 
 
-async def _start_second_gateway(fleet: Fleet) -> None:
-    await fleet.gateways[1].start()
+async def _start_other_gateway(fleet: Fleet) -> None:
+    await fleet.other.start()
 
 
 async def _swap_gateways(fleet: Fleet, _watch: Watch) -> None:
-    """The first one is asked to leave while the second one runs; clients go where connections are accepted."""
-    leaving, fleet.current = fleet.gateways
+    """One is asked to leave while the other one runs; clients go where connections are accepted."""
+    leaving, fleet.current = fleet.current, fleet.other
     code = await leaving.leave()
     if code:
         raise Untoward(f"{leaving.name} left with exit code {code}; its log is {leaving.log}")
@@ -162,5 +162,5 @@ TRIALS = [
         lambda fleet, _before, now: not whole(fleet, now),
         needs="light-2",
     ),
-    Trial("the gateway restarted", _swap_gateways, None, prepare=_start_second_gateway),
+    Trial("the gateway restarted", _swap_gateways, None, prepare=_start_other_gateway),
 ]
