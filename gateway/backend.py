@@ -34,10 +34,10 @@ class Backend:
     """One node as we know it. Times are seconds, costs milliseconds at speed 1."""
 
     __slots__ = (
-        "answers", "capacity", "counted_ms", "counted_power", "counted_step", "entry", "error_share", "errors",
-        "foreign", "foreign_at", "foreign_until", "id", "in_flight", "instance", "joined", "lag", "lag_learned",
-        "last_answer", "left_ms", "max_pixels", "next_ms", "nominal", "peak", "peers", "per_ms", "pool",
-        "prefetch_from", "rate", "rate_at", "rate_before", "reported_queue", "requests", "running", "serial",
+        "answers", "capacity", "counted_heavy", "counted_ms", "counted_power", "counted_step", "entry", "error_share",
+        "errors", "foreign", "foreign_at", "foreign_until", "heavy_held", "id", "in_flight", "instance", "joined",
+        "lag", "lag_learned", "last_answer", "left_ms", "max_pixels", "next_ms", "nominal", "peak", "peers", "per_ms",
+        "pool", "prefetch_from", "rate", "rate_at", "rate_before", "reported_queue", "requests", "running", "serial",
         "service_ms", "shelf", "speed", "standing", "step", "turn", "usable", "waiting", "weight", "work_ms",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class Backend:
         self.running: list[Lease] = []  # in the node's slots, as far as we can see
         self.waiting: list[Lease] = []  # sent ahead, behind those
         self.in_flight = 0
+        self.heavy_held = 0  # how many of them are heavy work
         self.work_ms = 0.0
         self.left_ms = 0.0  # the same, running ones counted by half
         self.peak = 0  # most in flight since the last report
@@ -77,7 +78,7 @@ class Backend:
         self.peers: Peers | None = None
         self.shelf: list[Entry] | None = None
         self.entry: Entry | None = None
-        self.counted_step = 0
+        self.counted_step = self.counted_heavy = 0
         self.counted_ms = self.counted_power = 0.0
         self.adopt(instance)
 
@@ -106,6 +107,7 @@ class Backend:
             self.waiting.append(lease)
             self.left_ms += lease.ticket.cost_ms
         self.in_flight += 1
+        self.heavy_held += lease.ticket.heavy
         self._crowd()
         self.peak = max(self.peak, self.in_flight)
         self.work_ms += lease.ticket.cost_ms
@@ -116,6 +118,7 @@ class Backend:
         """Count a lease out; the next one that was sent ahead begins."""
         cost = lease.ticket.cost_ms
         self.in_flight -= 1
+        self.heavy_held -= lease.ticket.heavy
         self._crowd()
         self.work_ms -= cost
         if lease in self.running:

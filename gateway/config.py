@@ -85,7 +85,7 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spill_light_to_heavy: Annotated[bool, Meta(description="idle heavy nodes take light work")] = True
     spill_heavy_to_light: Annotated[bool, Meta(description="light nodes that can hold it take oversized work")] = True
     spill_gate: Annotated[float, Meta(ge=0, le=1, description="share of the target the heavy pool must threaten")] = 0.5
-    spill_cap: Annotated[float, Meta(ge=0, le=1, description="share of light nodes oversized work may hold")] = 0.34
+    spill_cap: Annotated[float, Meta(ge=0, le=1, description="share of light slots oversized work may hold")] = 0.34
     slo_light_ms: Annotated[
         float, Meta(ge=0, description="target of light work: what pages and simulations judge by")
     ] = 250.0

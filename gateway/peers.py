@@ -31,6 +31,7 @@ class Peers:
         "fastest",
         "full",
         "heavy",
+        "heavy_held",
         "left_ms",
         "max_pixels",
         "models",
@@ -38,6 +39,7 @@ class Peers:
         "power",
         "rng",
         "size",
+        "slots",
         "stuffed",
     )
 
@@ -50,6 +52,8 @@ class Peers:
         self.full: list[Entry] = []
         self.stuffed: list[Entry] = []
         self.size = 0
+        self.slots = 0
+        self.heavy_held = 0  # heavy work that they hold
         self.changes = 0  # grows whenever anybody's load or place changes
         self.power = 0.0  # milliseconds of cost done per second, all slots together
         self.left_ms = 0.0  # cost not yet done, running leases counted by half: the mean of what is left of them
@@ -69,6 +73,7 @@ class Peers:
         """Give a node its place."""
         backend.peers = self
         self.size += 1
+        self.slots += backend.capacity
         self._count(backend)
         self._shelve(backend)
 
@@ -77,6 +82,7 @@ class Peers:
         self._unshelve(backend)
         self.changes += 1
         self.size -= 1
+        self.slots -= backend.capacity
         self._discount(backend)
         backend.peers = None
 
@@ -85,6 +91,8 @@ class Peers:
         self._unshelve(backend)
         self.left_ms += backend.left_ms - backend.counted_ms
         backend.counted_ms = backend.left_ms
+        self.heavy_held += backend.heavy_held - backend.counted_heavy
+        backend.counted_heavy = backend.heavy_held
         if backend.counted_step != backend.step:
             self._discount(backend)
             self._count(backend)
@@ -125,6 +133,8 @@ class Peers:
         self.power += backend.counted_power
         backend.counted_ms = backend.left_ms
         self.left_ms += backend.left_ms
+        backend.counted_heavy = backend.heavy_held
+        self.heavy_held += backend.heavy_held
 
     def _discount(self, backend: Backend) -> None:
         step = backend.counted_step
@@ -133,6 +143,7 @@ class Peers:
             del self._steps[step]
         self.power -= backend.counted_power
         self.left_ms -= backend.counted_ms
+        self.heavy_held -= backend.counted_heavy
         self.fastest = self._find_fastest()
         if not self._steps:
             self.power = self.left_ms = 0.0  # sums of floats drift; an empty set has none

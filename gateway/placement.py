@@ -35,7 +35,6 @@ class Placement:
         self.routing = routing
         self.queue = queue
         self.rng = rng
-        self.heavy_on_light = 0  # leases of heavy work on light nodes, kept by the scheduler
         self.use(routing.policy)
 
     def use(self, policy: str) -> None:
@@ -89,7 +88,7 @@ class Placement:
 
     def _spill(self, lane: Lane, ticket: Ticket, now: float, back_ms: float, lonely: bool) -> Pick | None:
         """A light node for heavy work, if it may hold one more and finishes sooner than its own pool."""
-        if self.heavy_on_light >= self._cap(lane.away, lonely):
+        if sum(peers.heavy_held for peers in lane.away) >= self._cap(lane.away, lonely):
             return None
         away = self._soonest(lane.away, ticket, lane, now)
         if away is None:
@@ -114,11 +113,11 @@ class Placement:
         lane.blocked, lane.blocked_until, lane.blocked_at = ticket, until, _changes(lane.home)
 
     def _cap(self, light: Sequence[Peers], empty: bool) -> int:
-        """How many light nodes heavy work may hold: a share beside its own pool, the rest without one; at least one."""
+        """How many light slots heavy work may hold: a share beside its own pool, the rest without one; at least one."""
         share = 1.0 - self.routing.spill_cap if empty else self.routing.spill_cap
         if share <= 0.0:
             return 0
-        return max(1, int(share * sum(peers.size for peers in light) + 0.5))
+        return max(1, int(share * sum(peers.slots for peers in light) + 0.5))
 
     def _target(self, ticket: Ticket) -> float:
         budget = ticket.deadline - ticket.arrival

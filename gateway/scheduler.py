@@ -163,8 +163,6 @@ class Scheduler:
         lease = Lease(self, ticket, now, backend, starts, finish, note)
         if ticket.explain:  # before the claim: candidates as they were
             lease.decision = explain(self._placement.policy, lane.everywhere, lease)
-        if note and ticket.heavy:
-            self._placement.heavy_on_light += 1
         backend.claim(lease, now)
         self.fleet.settle(backend)
         return lease
@@ -174,8 +172,6 @@ class Scheduler:
     def ended(self, lease: Lease, now: float) -> None:
         """Give the slot back."""
         backend = lease.backend
-        if lease.note and lease.ticket.heavy:
-            self._placement.heavy_on_light -= 1
         backend.release(lease, now)
         self.fleet.settle(backend)
 
@@ -278,4 +274,4 @@ class Scheduler:
 
     def heavy_on_light(self) -> int:
         """Light nodes' slots held by heavy work now."""
-        return self._placement.heavy_on_light
+        return sum(peers.heavy_held for peers in self.fleet.peers() if not peers.heavy)

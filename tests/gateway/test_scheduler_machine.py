@@ -76,6 +76,12 @@ class Gateway(RuleBasedStateMachine):
         for ticket, result in self.scheduler.bind(self.now):
             assert self.waiting.pop(ticket.request_id) is ticket
             self.settle(ticket, result)
+        self.nobody_waits_for_idle_nodes()
+
+    def nobody_waits_for_idle_nodes(self) -> None:
+        for _, lane, ticket in self.scheduler.queue.heads():
+            able = [each for peers in lane.everywhere for each in peers if each.id not in lane.tried]
+            assert any(each.in_flight or not each.open for each in able), f"{ticket} waits for {able}"
 
     def settle(self, ticket: Ticket, result: Lease | WireError) -> None:
         assert ticket.request_id not in self.held
@@ -248,9 +254,9 @@ class Gateway(RuleBasedStateMachine):
         for backend in self.fleet.backends.values():
             assert backend.in_flight == by_backend.get(id(backend), 0)
             assert backend.in_flight == len(backend.running) + len(backend.waiting)
-        crossed = sum(bool(lease.note) and lease.ticket.heavy for lease in self.held.values())
+        crossed = [lease for lease in self.held.values() if lease.ticket.heavy and lease.backend.pool == "light"]
         if self.nodes or self.tickets:
-            assert self.scheduler.heavy_on_light() == crossed
+            assert self.scheduler.heavy_on_light() == sum(lease.backend.usable for lease in crossed)
 
     @invariant()
     def promises_are_whole_seconds(self) -> None:
@@ -272,7 +278,7 @@ class Gateway(RuleBasedStateMachine):
         assert indexed == {name for name, each in self.fleet.backends.items() if each.usable}
         for peers in self.fleet.peers():
             members = list(peers)
-            assert peers.size == len(members)
+            assert (peers.size, peers.slots) == (len(members), sum(each.capacity for each in members))
             assert math.isclose(peers.left_ms, sum(each.left_ms for each in members), abs_tol=1e-3)
             for shelf in (peers.open, peers.full, peers.stuffed):
                 assert shelf == sorted(shelf, key=lambda entry: entry[:3])
