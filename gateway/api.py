@@ -177,6 +177,8 @@ class Api:
             ticket.arrival = now
             ticket.deadline = self._deadline(exchange, body, said, sniffed, now)
             ticket.body_bytes = body.size or body.received
+            if not ticket.body_bytes:
+                raise BadRequest("the body is empty")
             self._scheduler.classify(ticket)
             _note(outcome, ticket, (now - exchange.arrival) * 1000)
             served = await self._dispatcher.dispatch(request, outcome)

@@ -41,6 +41,8 @@ from gateway.server import Server, UnfitAiohttp, check_aiohttp
 
 _log = logging.getLogger("gateway")
 Ready = Callable[[str, str], None]
+# What knocks at the moment of leaving lies in the kernel's queues: it is taken in before the door is closed.
+_LAST_CALL_SECONDS = 0.05
 
 
 class CannotStart(Exception):
@@ -148,6 +150,7 @@ class Gateway:
         """Take nothing new, finish what has begun, close everything; the exit code."""
         _log.info("draining", extra={"fields": {"requests": self.api.in_flight}})
         self.server.draining = True
+        await asyncio.sleep(_LAST_CALL_SECONDS)
         self._listener.close()
         finished = await self.server.drain(self.config.limits.drain_seconds)
         if not finished:

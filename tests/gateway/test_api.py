@@ -168,6 +168,11 @@ async def test_what_is_not_served_gets_its_status_before_any_body(method, path, 
 async def test_broken_images_get_their_status():
     async with FakeNode() as node, running(node) as gateway:
         assert (await gateway.post(b"")).status == 400
+        async with gateway.client() as client:
+            await client.send(
+                b"POST /v1/predict HTTP/1.1\r\nHost: fleet\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            )
+            assert (await client.reply()).status == 400
         reply = await gateway.post(b"this is no image, whatever its name says")
         assert reply.status == 415
         assert "image/jpeg" in reply.headers["accept"]

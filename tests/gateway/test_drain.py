@@ -44,6 +44,24 @@ async def test_uploads_handlers_and_half_heads_are_finished_and_idle_connections
         assert await leaving == 0
 
 
+async def test_what_comes_while_the_door_is_closing_is_answered_or_not_taken():
+    """A rolling restart under load: whoever got a connection gets an answer, or a close before its request is read."""
+    async with FakeNode() as node, running(node) as gateway:
+        answered: list[int] = []
+
+        async def keep_asking() -> None:
+            while True:
+                answered.append((await gateway.post(BODY)).status)
+
+        asking = [asyncio.create_task(keep_asking()) for _ in range(8)]
+        await gateway.until(lambda: len(answered) > 50)
+        assert await gateway.gateway.stop() == 0
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        assert set(answered) == {200}
+        # A connection that lay in the queue of the closing socket is reset by the kernel, nothing of it was read.
+        assert all(isinstance(result, ConnectionError) for result in results)
+
+
 async def test_a_drain_is_bounded():
     limits = {"drain_seconds": 0.3}
     async with (
