@@ -108,7 +108,8 @@ class Backend:
             self.left_ms += lease.ticket.cost_ms
         self.in_flight += 1
         self.heavy_held += lease.ticket.heavy
-        self._crowd()
+        if self.capacity > 1:
+            self._crowd()
         self.peak = max(self.peak, self.in_flight)
         self.work_ms += lease.ticket.cost_ms
         self.requests += 1
@@ -119,7 +120,8 @@ class Backend:
         cost = lease.ticket.cost_ms
         self.in_flight -= 1
         self.heavy_held -= lease.ticket.heavy
-        self._crowd()
+        if self.capacity > 1:
+            self._crowd()
         self.work_ms -= cost
         if lease in self.running:
             self.running.remove(lease)

@@ -15,7 +15,7 @@ from gateway.config import Health
 from gateway.eligibility import choose, may_eject
 from gateway.peers import Peers
 from gateway.reach import Atlas, Reach
-from gateway.standing import WELCOME
+from gateway.standing import WELCOME, State
 from gateway.view import BackendView, view
 
 if TYPE_CHECKING:
@@ -73,17 +73,20 @@ class Fleet:
         change = Change()
         listed = _by_id(snapshot.instances)
         first = not self._backends
-        for instance in listed.values():
-            self._take(instance, now, change)
-        if not first:  # when everybody is new, nobody is newer than the rest
-            for backend in change.joined:
+        newcomers_turn = min((each.turn for each in self._backends.values()), default=0.0)
+        news = [instance for instance in listed.values() if self._take(instance, now, change)]
+        for backend in change.joined:
+            backend.turn = newcomers_turn
+            if not first:  # when everybody is new, nobody is newer than the rest
                 backend.slow_start(now, self.health.slow_start_seconds)
-        for backend in [each for each in self._backends.values() if each.id not in listed]:
+        missed = [each for each in self._backends.values() if each.id not in listed and each.standing.listed]
+        for backend in missed:
             self._miss(backend, change)
-        if listed:
-            self._record(listed.values())
-        self._atlas.regroup(self._backends.values())
-        self.refresh(now)
+        if news or missed:
+            if listed:
+                self._record(listed.values())
+            self._atlas.regroup(self._backends.values())
+            self.refresh(now)
         return change
 
     def _record(self, instances: Iterable[Instance]) -> None:
@@ -92,18 +95,20 @@ class Fleet:
         if self._catalogue.default != before:
             self._atlas.forget()
 
-    def _take(self, instance: Instance, now: float, change: Change) -> None:
+    def _take(self, instance: Instance, now: float, change: Change) -> bool:
+        """Believe an announcement; true if it says anything new."""
         backend = self._backends.get(instance.id)
         if backend is None:
             self._serial += 1
-            backend = Backend(instance, self.health, now, self._serial)
-            backend.turn = min((each.turn for each in self._backends.values()), default=0.0)
-            self._backends[instance.id] = backend
+            backend = self._backends[instance.id] = Backend(instance, self.health, now, self._serial)
             change.joined.append(backend)
         elif backend.instance != instance:
             self._unindex(backend)
             backend.adopt(instance)
+        elif backend.standing.listed:
+            return False
         backend.standing.listed_as(instance.status, now)
+        return True
 
     def _miss(self, backend: Backend, change: Change) -> None:
         standing = backend.standing
@@ -137,7 +142,9 @@ class Fleet:
         backend.forgive(now)
         backend.forget_foreign(now)
         self.settle(backend)
-        if standing.probed is not before:
+        # Of a suspect the word may stay the same, yet in panic those that pass our probe are used and others are not.
+        suspect = standing.probed is not before and standing.state in (State.CRITICAL, State.EJECTED)
+        if suspect or standing.judge(now)[0] is not standing.state:
             self.refresh(now)
         return change
 
@@ -275,6 +282,9 @@ class Fleet:
         return [view(each, now, total) for each in ordered]
 
 
-def _by_id(instances: Iterable[Instance]) -> dict[str, Instance]:
+def _by_id(instances: frozenset[Instance]) -> dict[str, Instance]:
     """One instance per id; of doubles the one whose address sorts last, so that all gateways agree."""
+    found = {each.id: each for each in instances}
+    if len(found) == len(instances):
+        return found
     return {each.id: each for each in sorted(instances, key=lambda each: (each.id, each.address, each.status))}
