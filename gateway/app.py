@@ -18,6 +18,7 @@ from aiohttp import web
 from discovery.instance import Instance, Snapshot, Watcher
 from discovery.networks import allowed, parse_networks
 from discovery.registry import open_watcher
+from gateway import memory
 from gateway.access_log import AccessLog
 from gateway.admission import ConnectionCap
 from gateway.api import Api
@@ -60,6 +61,7 @@ async def run(config: GatewayConfig, ready: Ready | None = None) -> int:
         loop.add_signal_handler(number, stop.set)
     try:
         check_aiohttp()
+        memory.keep_freed()
         _raise_file_limit(config.limits.connections)
         rng = Random()
         gateway = Gateway(config, open_watcher(config.registry, rng), rng)
@@ -67,6 +69,7 @@ async def run(config: GatewayConfig, ready: Ready | None = None) -> int:
     except (CannotStart, UnfitAiohttp, ValueError) as error:
         _log.error("cannot start", extra={"fields": {"why": str(error)}})
         return 1
+    memory.settle()
     first = loop.create_task(gateway.first_snapshot.wait())
     first.add_done_callback(lambda _: None if ready is None or stop.is_set() else ready(*addresses))
     await stop.wait()

@@ -17,6 +17,7 @@ import uvloop
 
 from discovery.instance import Instance, Snapshot
 from discovery.static import StaticWatcher
+from gateway import memory
 from gateway.app import Gateway
 from gateway.config import GatewayConfig
 from gateway.node_connection import Connection as NodeConnection
@@ -172,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--answers", nargs="+", default=list(NODES), choices=list(NODES), help="whose answers")
     parser.add_argument("--rounds", type=int, default=60)
     args = parser.parse_args(argv)
+    memory.keep_freed()
     for answer in args.answers:
         for size in args.bodies:
             for nodes in args.nodes:
