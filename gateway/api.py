@@ -167,9 +167,7 @@ class Api:
         body = request.body = self._body_of(exchange, said, ticket)
         try:
             if body.arrive():
-                sniffed = sizing.first_look(call, said, body.buffered[0]) or await body.begin(
-                    sizing.sniffer(call, said)
-                )
+                sniffed = sizing.first_look(call, said, body.buffered[0]) or await body.begin(sizing.Look(call, said))
                 sizing.apply(sniffed, call, ticket, self._fleet)
             else:
                 sniffed = await self._receive(exchange, call, said, request)
@@ -208,10 +206,10 @@ class Api:
         self._check_servable(ticket)
         if not self.bytes.fits(min(body.size or 0, limits.replay_bytes)):
             raise QueueFull("too many bytes are being uploaded at once", headers={RETRY_AFTER: "1"})
-        sniffer = sizing.sniffer(call, said)
+        look = sizing.Look(call, said)
         exchange.proceed()
         exchange.connection.upload = body
-        sniffed = await body.begin(sniffer)
+        sniffed = await body.begin(look)
         sizing.apply(sniffed, call, ticket, self._fleet)
         await body.hold(limits.replay_bytes)
         return sniffed

@@ -9,8 +9,9 @@ from aiohttp.streams import StreamReader
 
 from gateway.admission import ByteBudget
 from gateway.config import Limits
+from gateway.sizing import Look
 from wire.errors import BadRequest, ClientGone, QueueFull, TooLarge, UploadStalled, WireError
-from wire.sniff import Sniffed, Sniffer
+from wire.sniff import Sniffed
 
 # An upload's average rate is judged after this many seconds of waiting for it.
 _RATE_AFTER = 10.0
@@ -19,7 +20,7 @@ _RATE_AFTER = 10.0
 class Body:
     """One body. `size` is what its head declared, None when it comes in chunks.
 
-    It is read in up to three steps: `begin` shows it to a sniffer until that has an opinion, `hold` receives it up to a
+    It is read in up to three steps: `begin` shows it to a look until that has an opinion, `hold` receives it up to a
     number of bytes, iteration yields what is held and then the rest as it comes. It may be iterated again only while
     `replayable`. What its client does wrong is raised by whoever reads, and kept in `fault`: no node is to blame.
     """
@@ -65,17 +66,17 @@ class Body:
         self._hold(self._accept(self._payload.read_nowait()))
         return True
 
-    async def begin(self, sniffer: Sniffer) -> Sniffed:
-        """Read until the sniffer has an opinion, or the body ends; the opinion."""
+    async def begin(self, look: Look) -> Sniffed:
+        """Read until the look has an opinion, or the body ends; the opinion."""
         sniffed = None
         for chunk in self.buffered:
-            sniffed = sniffer.feed(chunk)
+            sniffed = look.feed(chunk)
         while sniffed is None and not self.complete:
             chunk = await self._next()
             if chunk:
                 self._hold(chunk)
-                sniffed = sniffer.feed(chunk)
-        return sniffed or sniffer.end()
+                sniffed = look.feed(chunk)
+        return sniffed or look.end()
 
     async def hold(self, most: int) -> None:
         """Receive the body until it is whole, or would exceed `most` bytes: then the rest is left to iteration."""

@@ -37,13 +37,37 @@ def first_look(call: Call, said: Mapping[str, str], start: bytes) -> Sniffed | N
     return None if header is None else Sniffed(header)
 
 
-def sniffer(call: Call, said: Mapping[str, str]) -> Sniffer:
-    """What looks for the image in any other body. Raises BadRequest."""
-    length = said.get(_HEADER_LENGTH)
-    if length is not None and not (length.isascii() and length.isdigit() and len(length) <= 12):
-        raise BadRequest(f"{INFERENCE_HEADER_LENGTH} must be a whole number")
-    head_length = None if length is None else int(length)
-    return Sniffer(call, said.get("content-type"), head_length, said.get("content-encoding"))
+class Look:
+    """Shown a body's chunks: the short way if the first holds a plain image's header, else a sniffer's."""
+
+    __slots__ = ("_call", "_head_length", "_said", "_sniffer")
+
+    def __init__(self, call: Call, said: Mapping[str, str]) -> None:
+        """Raises BadRequest."""
+        length = said.get(_HEADER_LENGTH)
+        if length is not None and not (length.isascii() and length.isdigit() and len(length) <= 12):
+            raise BadRequest(f"{INFERENCE_HEADER_LENGTH} must be a whole number")
+        self._head_length = None if length is None else int(length)
+        self._call = call
+        self._said = said
+        self._sniffer: Sniffer | None = None
+
+    def feed(self, chunk: bytes) -> Sniffed | None:
+        """The opinion, or None while more bytes are needed."""
+        if self._sniffer is None:
+            sniffed = first_look(self._call, self._said, chunk)
+            if sniffed is not None:
+                return sniffed
+            self._sniffer = self._new_sniffer()
+        return self._sniffer.feed(chunk)
+
+    def end(self) -> Sniffed:
+        """The opinion when no more comes."""
+        return (self._sniffer or self._new_sniffer()).end()
+
+    def _new_sniffer(self) -> Sniffer:
+        said = self._said
+        return Sniffer(self._call, said.get("content-type"), self._head_length, said.get("content-encoding"))
 
 
 def apply(sniffed: Sniffed, call: Call, ticket: Ticket, fleet: Reach) -> None:
