@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
 
 from loadtest.openloop.address import Address
@@ -14,7 +14,6 @@ from loadtest.openloop.shot import Shot
 from loadtest.openloop.verdict import Verdict, lost
 
 CONNECT_SECONDS = 5.0
-RESENDS = 3  # a target that closes every connection at once is no coincidence
 
 
 class Pool:
@@ -97,28 +96,29 @@ class Pool:
         self._ended(shot)
 
     def again(self, shot: Shot) -> None:
-        """Send it once more, on whatever comes."""
+        """Send it once more, on a connection that nobody has had a reason to close."""
         shot.resent += 1
-        if shot.resent > RESENDS:
-            self.ended(shot, lost("every connection closed before an answer"))
-        else:
-            self.send(shot)
+        self._start(self._connect(shot))
 
     def _open(self) -> bool:
         if len(self._lines) + len(self._opening) >= self.limit:
             return False
-        task = self._loop.create_task(self._connect())
+        self._start(self._connect())
+        return True
+
+    def _start(self, connecting: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(connecting)
         self._opening.add(task)
         self.most = max(self.most, len(self._lines) + len(self._opening))
         task.add_done_callback(self._opened)
-        return True
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
         if self._waiting and not task.cancelled() and len(self._opening) < len(self._waiting):
             self._open()
 
-    async def _connect(self) -> None:
+    async def _connect(self, shot: Shot | None = None) -> None:
+        """A new connection, for this shot or for whoever waits longest. Each failure ends one shot."""
         why = ""
         for address in list(self.addresses):
             try:
@@ -130,10 +130,13 @@ class Pool:
                 continue
             self.opened += 1
             self._lines.add(line)
-            self.free(line)
+            if shot is None:
+                self.free(line)
+            else:
+                line.send(shot)
             return
-        if self._waiting:
-            self.ended(self._waiting.popleft(), lost(why))
+        if shot is not None or self._waiting:
+            self.ended(shot or self._waiting.popleft(), lost(why))
 
     async def _line(self, address: Address) -> Line:
         _, line = await self._loop.create_connection(
