@@ -21,7 +21,7 @@ from PIL import Image
 from node import framing, jpeg, png
 from repository.manifest import Preprocessing
 from wire.errors import TooLarge, Undecodable, UnsupportedMedia
-from wire.image_header import ImageHeader, Unknown, read_header
+from wire.image_header import CUT_SHORT, ImageHeader, Unknown, read_header, starts_image
 
 ACCEPT = "image/jpeg, image/png, image/webp, image/gif, image/bmp, image/tiff"
 
@@ -45,6 +45,8 @@ class Reader:
         try:
             header = read_header(data, complete=True)
         except Unknown as error:
+            if str(error) == CUT_SHORT and starts_image(data):
+                raise Undecodable(f"the image cannot be decoded: {error}") from None
             raise UnsupportedMedia(f"not an image we read: {error}", headers={"Accept": ACCEPT}) from None
         assert header is not None
         if not header.pixels:
@@ -72,7 +74,8 @@ class Reader:
         self._refuse_pixels(*image.size)
         scale = self._scale(header, steps) if header.format == "jpeg" else 1
         size = image.size
-        orientation = _orientation(image)
+        # Pillow turns TIFFs by itself while it loads them.
+        orientation = 1 if header.format == "tiff" else _orientation(image)
         with _foreign_errors():
             if scale > 1:
                 image.draft(None, (size[0] // scale, size[1] // scale))

@@ -20,10 +20,12 @@ from wire.image_formats import (
     WebpWalk,
 )
 
-__all__ = ["NO_IMAGE", "HeaderReader", "ImageHeader", "Unknown", "read_header", "starts_image"]
+__all__ = ["CUT_SHORT", "NO_IMAGE", "HeaderReader", "ImageHeader", "Unknown", "read_header", "starts_image"]
 
 # What Unknown says when not even the magic bytes are right; other sentences are about broken images.
 NO_IMAGE = "not the beginning of a JPEG, PNG, WebP, GIF, BMP or TIFF image"
+# What it says of an image that is one by its magic bytes, and ends too early to tell its size.
+CUT_SHORT = "the image ends before its size is told"
 
 _MAGIC: tuple[tuple[bytes, Callable[[], Walk]], ...] = (
     (b"\xff\xd8\xff", JpegWalk),
@@ -86,7 +88,7 @@ def read_header(data: Data, *, complete: bool = False) -> ImageHeader | None:
     if isinstance(found, ImageHeader):
         return found
     if complete:
-        raise Unknown("the image ends before its size is told")
+        raise Unknown(CUT_SHORT)
     return None
 
 

@@ -74,6 +74,8 @@ class _Request(msgspec.Struct):
     parameters: _Parameters | None = None
 
 
+# What every JSON reader holds exactly; 285 years in microseconds.
+LARGEST = (1 << 53) - 1
 _DECODER = msgspec.json.Decoder(_Request)
 
 
@@ -90,8 +92,8 @@ def decode(body: bytes | memoryview, header_length: int | None) -> InferRequest:
     if not 0 < len(request.inputs) <= MAX_TENSORS or len(request.outputs or ()) > MAX_TENSORS:
         raise BadRequest(f"a request has 1 to {MAX_TENSORS} inputs and at most {MAX_TENSORS} outputs")
     parameters = request.parameters or _Parameters()
-    if parameters.timeout < 0 or parameters.priority < 0:
-        raise BadRequest("timeout and priority cannot be negative")
+    if not (0 <= parameters.timeout <= LARGEST and 0 <= parameters.priority <= LARGEST):
+        raise BadRequest(f"timeout and priority are whole numbers from 0 to {LARGEST}")
     return InferRequest(
         inputs=_inputs(request.inputs, tail),
         id=request.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 import zlib
 from base64 import b64encode, encodebytes, urlsafe_b64encode
 from typing import Any
@@ -19,7 +20,7 @@ from urllib3 import encode_multipart_formdata
 from tests.wire.pictures import FORMATS, bmp_info, jpeg_with_segments, picture, tiff_with_directory_last
 from wire.image_header import NO_IMAGE, ImageHeader
 from wire.paths import Call, Kind
-from wire.sniff import LOOK_BYTES, Sniffed, Sniffer
+from wire.sniff import LOOK_BYTES, TIFF_LOOK_BYTES, Sniffed, Sniffer
 
 PLAIN, OIP, TFS = Call(Kind.PREDICT), Call(Kind.OIP_INFER, "m"), Call(Kind.TFS_PREDICT, "m")
 JPEG = picture("JPEG", 640, 480)
@@ -274,9 +275,7 @@ def endless(start: bytes, filler: bytes = b"\0" * 65_536) -> list[bytes]:
 @pytest.mark.parametrize(
     ("call", "content_type", "head", "start", "filler"),
     [
-        (PLAIN, None, None, b"II*\0\xff\xff\xff\x7f", bytes(65_536)),
         (PLAIN, None, None, b'{"inputs": "', b"A" * 65_536),
-        (PLAIN, None, None, b'{"inputs": "SUkqAP///38', b"A" * 65_536),
         (PLAIN, None, None, b'{"x": "', b'"' * 65_536),
         (PLAIN, "multipart/form-data; boundary=b", None, b"--b\r\n\r\n", b"\r\n--" * 16_384),
         (PLAIN, "multipart/form-data; boundary=b", None, b"--b\r\n\r\n", b"\r\n--b\r\n\r\n" * 8192),
@@ -303,6 +302,29 @@ def test_looking_ends_after_a_bounded_number_of_bytes_and_keeps_little(
     assert sniffed is not None
     assert sniffed.header is None
     assert fed <= LOOK_BYTES + len(start) + len(filler)
+
+
+def test_looking_into_a_tiff_ends_too() -> None:
+    sniffer, fed = Sniffer(PLAIN, None, None, None), 0
+    sniffed = sniffer.feed(b"II*\0\xff\xff\xff\x7f")
+    while sniffed is None:
+        sniffed = sniffer.feed(bytes(1 << 20))
+        fed += 1 << 20
+    assert (sniffed.header, sniffed.format) == (None, "tiff")
+    assert fed <= TIFF_LOOK_BYTES + (1 << 20)
+
+
+def test_a_tiff_that_tells_its_size_at_its_end_is_read_to_there() -> None:
+    entry = struct.Struct("<HHII")
+    picture = bytes(3 << 20)
+    directory = struct.pack("<H", 2) + entry.pack(256, 4, 1, 10_000) + entry.pack(257, 4, 1, 9_000) + bytes(4)
+    tiff = b"II*\0" + struct.pack("<I", 8 + len(picture)) + picture + directory
+    sniffer = Sniffer(PLAIN, None, None, None)
+    opinions = [sniffer.feed(tiff[at : at + 65_536]) for at in range(0, len(tiff), 65_536)]
+    assert opinions[-2] is None
+    assert opinions[-1] is not None
+    assert opinions[-1].header is not None
+    assert opinions[-1].header.pixels == 90_000_000
 
 
 def test_a_bomb_is_not_unpacked_further_than_is_looked_at() -> None:

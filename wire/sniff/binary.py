@@ -35,6 +35,8 @@ class _Head(msgspec.Struct):
     parameters: _Parameters | None = None
 
 
+# A timeout is a number of a client: bounded, so that it can be made a float.
+_LONGEST_US = 1 << 53
 _DECODER = msgspec.json.Decoder(_Head)
 
 
@@ -74,7 +76,7 @@ class BinaryTensors:
             return self.end("the JSON head is not one of an inference")
         if len(head.inputs) > MAX_TENSORS:
             return self.end("more tensors than a request may have")
-        self._timeout_us = max(head.parameters.timeout, 0) if head.parameters else 0
+        self._timeout_us = min(max(head.parameters.timeout, 0), _LONGEST_US) if head.parameters else 0
         at, strings_inside = 0, False
         for tensor in head.inputs:
             size = tensor.parameters.binary_data_size if tensor.parameters else None

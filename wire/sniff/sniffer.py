@@ -18,6 +18,8 @@ from wire.sniff.result import Finder, Sniffed
 
 # Metadata before the size is rarely more. Looking costs no memory: a finder keeps a few hundred bytes.
 LOOK_BYTES = 1 << 20
+# A TIFF may tell its size at its end, and compressed ones do.
+TIFF_LOOK_BYTES = 64 << 20
 # A longer JSON head is searched like a JSON body, which needs no copy of it.
 LONGEST_HEAD = 256 << 10
 # Blanks may stand before JSON; more of them is no request.
@@ -89,12 +91,15 @@ class Sniffer:
         return self._show(self._finder, data)
 
     def _show(self, finder: Finder, data: bytes) -> Sniffed | None:
-        if self._seen + len(data) > LOOK_BYTES:
-            data = data[: LOOK_BYTES - self._seen]
+        room = LOOK_BYTES - self._seen
+        if 0 < room < len(data):
+            return self._show(finder, data[:room]) or self._show(finder, data[room:])
         self._seen += len(data)
         sniffed = finder.feed(data)
         if sniffed is None and self._seen >= LOOK_BYTES:
-            return finder.end(f"no image's size in the first {LOOK_BYTES} bytes")
+            given_up = finder.end(f"no image's size in the first {LOOK_BYTES} bytes")
+            if given_up.format != "tiff" or self._seen >= TIFF_LOOK_BYTES:
+                return given_up
         return sniffed
 
     def _choose(self, data: bytes) -> Finder | None:
