@@ -70,7 +70,14 @@ class Child:
         if not line:
             code = await self.exited()
             raise ChildFailed(f"{self.name} died while starting ({_describe(code)}): {self.last_words()}")
-        self.addresses = line.decode().split()
+        if not self.addresses:
+            self._keep(line.decode().split())
+
+    def _keep(self, addresses: list[str]) -> None:
+        """Started again, it must be found where it was: ports that were picked are asked for from now on."""
+        self.addresses = addresses
+        for flag, address in zip(("--port", "--operator-port"), addresses, strict=False):
+            self.arguments += [flag, address.rpartition(":")[2]]
 
     async def exited(self) -> int:
         """Wait for the end of the process; its return code, negative for a signal."""

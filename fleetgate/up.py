@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     try:
         return asyncio.run(_up(args, console))
-    except (CannotStart, ChildFailed) as error:
+    except (CannotStart, ChildFailed, OSError) as error:
         console.print(f"[red]fleetgate up:[/red] {escape(str(error))}", soft_wrap=True)
         return 1
 
@@ -90,6 +90,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.light < 0 or args.heavy < 0 or not args.light + args.heavy:
         raise CannotStart("a fleet needs at least one node: --light or --heavy must be above 0")
     for port, flag in ((args.port, "--port"), (args.operator_port, "--operator-port")):
+        if not 0 <= port <= 65535:
+            raise CannotStart(f"{flag} must be between 0 and 65535, not {port}")
         if port and in_use(args.host if flag == "--port" else HOST, port):
             raise CannotStart(f"port {port} is in use by another program; choose another one with {flag}")
 
@@ -104,11 +106,14 @@ async def _artefact(args: argparse.Namespace, console: Console) -> Path:
         try:
             await asyncio.to_thread(manifest.load, args.model)
         except manifest.ArtefactError as error:
-            raise CannotStart(f"{args.model}: {error}") from None
+            raise CannotStart(str(error)) from None
         return Path(args.model)
     with console.status("Looking at the packaged model") as status:
         tell = (lambda line: status.update(escape(line))) if console.is_terminal else console.print
-        return await asyncio.to_thread(packaged.ensure, args.var / "models", tell)
+        try:
+            return await asyncio.to_thread(packaged.ensure, args.var / "models", tell)
+        except (manifest.ArtefactError, OSError) as error:
+            raise CannotStart(f"cannot make the packaged model: {error}") from None
 
 
 async def _registry(args: argparse.Namespace) -> str:

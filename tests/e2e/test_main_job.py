@@ -122,6 +122,13 @@ async def test_with_the_heavy_node_dead_oversized_work_goes_to_light_nodes_and_s
     fleet.read_until("heavy-1 is back")
 
 
+def test_a_killed_gateway_comes_back_where_it_was(fleet: Up) -> None:
+    os.kill(fleet.pid("gateway"), signal.SIGKILL)
+    fleet.read_until("gateway is back")
+    assert "cat" in json.loads(fleet.post(CAT)[2])[0]["label"].lower()
+    assert fleet.get("/api/fleet", fleet.operators)[0] == 200
+
+
 def test_ctrl_c_stops_everything_and_leaves_no_process() -> None:
     with Up("--light", "1", "--heavy", "0") as fleet:
         children = [fleet.pid("light-1"), fleet.pid("gateway")]
@@ -159,6 +166,22 @@ def test_a_broken_artefact_is_one_clear_line(tmp_path: object) -> None:
     run = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
     assert run.returncode == 1
     assert run.stdout.startswith("fleetgate up: ")
+    assert len(run.stdout.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "99999"], "--port must be between 0 and 65535, not 99999"),
+        (["--light", "0", "--heavy", "0"], "a fleet needs at least one node"),
+        (["--var", __file__], "cannot make the packaged model"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(arguments: list[str], said: str) -> None:
+    command = [sys.executable, "-m", "fleetgate", "up", *arguments]
+    run = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    assert said in run.stdout
     assert len(run.stdout.strip().splitlines()) == 1
 
 
