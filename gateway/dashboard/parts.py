@@ -14,6 +14,7 @@ from gateway.config import GatewayConfig
 from gateway.dashboard.document import Document, Gateway, Rules
 from gateway.dashboard.frame import Waiting, nodes_of, pools_of, registry_of
 from gateway.dashboard.verdict import judge
+from gateway.dashboard.watch import lost
 from gateway.journal import Journal
 from gateway.metrics import Metrics
 from gateway.registry_state import RegistryState
@@ -21,6 +22,9 @@ from gateway.registry_state import RegistryState
 if TYPE_CHECKING:
     from gateway.fleet import Fleet
     from gateway.scheduler import Scheduler
+
+# How long the verdict speaks of a node that vanished without a goodbye.
+REMEMBERED_SECONDS = 300.0
 
 
 def _nothing() -> None:
@@ -52,10 +56,11 @@ class Parts:
         pools = pools_of(nodes, self.waiting(now), self.scheduler.routing)
         registry = registry_of(self.registry, at)
         recent = self.journal.window(10)
+        gone = lost(self.journal.events, nodes, at - REMEMBERED_SECONDS)
         return Document(
             at=round(at, 3),
             gateway=self._gateway(now),
-            verdict=judge(pools, nodes, registry, recent, draining=self.draining()),
+            verdict=judge(pools, nodes, registry, recent, draining=self.draining(), lost=gone),
             last_10s=recent,
             last_60s=self.journal.window(60),
             registry=registry,

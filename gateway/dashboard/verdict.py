@@ -25,12 +25,19 @@ Note = tuple[str, str]  # level, sentence without its full stop
 
 
 def judge(
-    pools: Sequence[Pool], nodes: Sequence[Node], registry: Registry, window: Window, *, draining: bool = False
+    pools: Sequence[Pool],
+    nodes: Sequence[Node],
+    registry: Registry,
+    window: Window,
+    *,
+    draining: bool = False,
+    lost: Sequence[str] = (),
 ) -> Verdict:
-    """`window` is the last ten seconds."""
+    """`window` is the last ten seconds; `lost` are nodes that vanished lately without a goodbye."""
     notes = list(
-        _down(nodes, registry, window, draining)
+        _down(nodes, registry, window, draining, lost)
         or [
+            *_lost_notes(lost),
             *_pool_notes(pools),
             *_suspect_notes(nodes),
             *_model_notes(nodes),
@@ -51,13 +58,14 @@ def _count(nodes: Sequence[Node]) -> str:
     return f"{len(nodes) - resting} nodes"
 
 
-def _down(nodes: Sequence[Node], registry: Registry, window: Window, draining: bool) -> list[Note]:
+def _down(nodes: Sequence[Node], registry: Registry, window: Window, draining: bool, lost: Sequence[str]) -> list[Note]:
     if draining:
         return [("down", "This gateway is leaving and takes nothing new")]
     if not nodes and not registry.answered:
         return [("down", f"The registry has not answered yet{_because(registry.stale)}")]
     if not nodes:
-        return [("down", "No node has announced itself"), *_registry_notes(registry)]
+        missing = list(_lost_notes(lost)) or [("down", "No node has announced itself")]
+        return [*(("down", sentence) for _, sentence in missing), *_registry_notes(registry)]
     if not any(node.usable for node in nodes):
         refused = [("down", f"{window.refused} refused in {window.seconds:.0f} s")] if window.refused else []
         return [("down", f"No node can serve: {_states(nodes)}"), *refused, *_registry_notes(registry)]
@@ -95,6 +103,12 @@ def _of(states: dict[str, int], nodes: int) -> str:
 
 def _states(nodes: Sequence[Node]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(Counter(node.state for node in nodes).items()))
+
+
+def _lost_notes(lost: Sequence[str]) -> Iterator[Note]:
+    if lost:
+        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        yield "degraded", f"Lost without a goodbye: {', '.join(lost[:3])}{more}"
 
 
 def _suspect_notes(nodes: Sequence[Node]) -> Iterator[Note]:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from gateway.dashboard.document import Node, Registry
+from gateway.dashboard.document import BROKEN, Node, Registry
 from gateway.journal import Event
 
 # A fleet that is seen for the first time is one event, not two hundred.
 _FIRST_LOOK = "start"
+LOST = "lost"
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -42,7 +43,16 @@ def changes(before: Look | None, after: Look, at: float) -> Iterator[Event]:
             yield from _node(earlier, node, at)
     for gone in before.nodes.keys() - after.nodes.keys():
         last = before.nodes[gone]
-        yield Event(at=at, kind="left", subject=gone, text=f"left the {last.pool} pool", reason=last.why)
+        # Whoever leaves says so first; who was failing and then vanished did not leave.
+        kind, verb = (LOST, "was lost from") if last.state in BROKEN else ("left", "left")
+        yield Event(at=at, kind=kind, subject=gone, text=f"{verb} the {last.pool} pool", reason=last.why)
+
+
+def lost(events: Iterable[Event], nodes: Iterable[Node], since: float) -> list[str]:
+    """Ids of nodes that were lost after `since` and have not come back."""
+    present = {node.id for node in nodes}
+    gone = {event.subject for event in events if event.kind == LOST and event.at >= since}
+    return sorted(gone - present)
 
 
 def _registry(before: str, after: str, at: float) -> Iterator[Event]:

@@ -91,7 +91,7 @@ class Running:
     async def until(self, condition: Any) -> None:
         """Wait for the gateway to come to a state."""
         async with asyncio.timeout(SECONDS):
-            while not condition():  # noqa: ASYNC110 - a state of pure code rings no bell
+            while not condition():
                 await asyncio.sleep(0.005)
 
     async def settled(self) -> None:

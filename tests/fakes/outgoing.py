@@ -61,7 +61,7 @@ def upload(source: Source, size: int | None, request_id: str = "") -> Outgoing:
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Looks again on each of the loop's rounds: a pool rings no bell."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - see above
+        while not condition():
             await asyncio.sleep(0)
 
 

@@ -77,7 +77,7 @@ class Got:
 async def until(condition: Callable[[], object]) -> None:
     """Wait until something that tells nobody has come true."""
     async with asyncio.timeout(SECONDS):
-        while not condition():  # noqa: ASYNC110 - see above
+        while not condition():
             await asyncio.sleep(0.001)
 
 

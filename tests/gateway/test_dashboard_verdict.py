@@ -1,5 +1,6 @@
 """The verdict: one sentence, and always the truth."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,9 +11,15 @@ from gateway.windows import Window
 from tests.fakes.documents import GOOD, node, pool, window
 
 
-def verdict(*nodes: Node, recent: Window | None = None, registry: Registry = GOOD, **changes: Any) -> Verdict:
+def verdict(
+    *nodes: Node,
+    recent: Window | None = None,
+    registry: Registry = GOOD,
+    lost: Sequence[str] = (),
+    **changes: Any,
+) -> Verdict:
     pools = [pool(name, list(nodes), **changes) for name in ("light", "heavy")]
-    return judge(pools, nodes, registry, recent or window())
+    return judge(pools, nodes, registry, recent or window(), lost=lost)
 
 
 LIGHT, LIGHT2, HEAVY = node("l1"), node("l2"), node("h1", "heavy")
@@ -113,3 +120,10 @@ def test_a_leaving_gateway_is_down() -> None:
 )
 def test_ages_are_said_as_people_say_them(seconds: float, words: str) -> None:
     assert age(seconds) == words
+
+
+def test_a_node_that_vanished_without_a_goodbye_is_not_forgotten_at_once() -> None:
+    said = verdict(LIGHT, LIGHT2, HEAVY, lost=["c"])
+    assert (said.level, said.text) == ("degraded", "Serving. Lost without a goodbye: c.")
+    said = verdict(lost=["a", "b", "c", "d"])
+    assert (said.level, said.text) == ("down", "Down. Lost without a goodbye: a, b, c and 1 more.")

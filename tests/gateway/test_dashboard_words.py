@@ -3,7 +3,7 @@
 import msgspec
 
 from gateway.dashboard.document import Registry
-from gateway.dashboard.watch import Look, changes
+from gateway.dashboard.watch import Look, changes, lost
 from gateway.dashboard.words import explain
 from gateway.decision import Candidate, Decision
 from gateway.outcome import Outcome
@@ -99,3 +99,15 @@ def test_a_lost_and_found_registry_is_two_events() -> None:
     assert [event.text for event in changes(good, bad, 1.0)] == ["lost; the last known nodes are kept"]
     assert [event.text for event in changes(bad, good, 2.0)] == ["found again"]
     assert not list(changes(bad, bad, 3.0))
+
+
+def test_who_was_failing_and_vanished_was_lost_until_it_comes_back() -> None:
+    before = Look.at(
+        [node("hung", state="ejected", why="probe failed: no answer"), node("leaves", state="draining")], GOOD
+    )
+    told = {event.subject: event for event in changes(before, Look.at([], GOOD), 100.0)}
+    assert (told["hung"].kind, told["leaves"].kind) == ("lost", "left")
+    assert told["hung"].reason == "probe failed: no answer"
+    assert lost(told.values(), [], since=50.0) == ["hung"]
+    assert lost(told.values(), [node("hung")], since=50.0) == []
+    assert lost(told.values(), [], since=101.0) == []
