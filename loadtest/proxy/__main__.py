@@ -62,6 +62,8 @@ def _run(args: argparse.Namespace, console: Console) -> tuple[list[Sample], dict
                 if count > 1 and name == "aiohttp":  # the floor knows one backend
                     continue
                 with contenders.contender(name, ports[:count], 1, PROXY_CORE) as peer:
+                    if count == 1:  # before any body has grown it
+                        idle[name] = idle_connection_bytes(peer, IDLE)
                     for body, connections in grid:
                         console.print(f"{name}: {body}, {connections} connections, {count} backends")
                         samples.append(
@@ -76,8 +78,6 @@ def _run(args: argparse.Namespace, console: Console) -> tuple[list[Sample], dict
                                 folder=Path(folder),
                             )
                         )
-                    if count == 1:
-                        idle[name] = idle_connection_bytes(peer, IDLE)
     return samples, idle
 
 
