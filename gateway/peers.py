@@ -100,9 +100,7 @@ class Peers:
 
     def next_due(self, after: float) -> float:
         """When the next full node should be free, later than some time; infinity when none."""
-        at = bisect_left(self.full, (after,))
-        while at < len(self.full) and self.full[at][0] <= after:
-            at += 1
+        at = bisect_left(self.full, (after, inf))  # behind all that are due at that very time
         return self.full[at][0] if at < len(self.full) else inf
 
     def _shelve(self, backend: Backend) -> None:

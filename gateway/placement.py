@@ -166,6 +166,8 @@ class Placement:
         finish = pick[2]
         cost_ms = ticket.cost_ms
         bound = finish - WORTH_WAITING * (finish - now)
+        if finish > ticket.deadline:  # too late there: anybody who makes it in time is worth waiting for
+            bound = max(bound, ticket.deadline)
         for peers in groups:
             if now + cost_ms * peers.fastest < bound - 1e-9:
                 return self._elsewhere(groups, ticket, lane, pick[0], now, back_ms, bound) < bound

@@ -123,9 +123,9 @@ class Scheduler:
             self._wake = inf
             return None
         wake = min(now + LOOK_AGAIN, self.queue.first_hopeless(), self.fleet.next_change)
-        for _, lane, _ in self.queue.heads():
-            for peers in lane.everywhere:
-                wake = min(wake, peers.next_due(now + self.routing.prefetch_lead) - self.routing.prefetch_lead)
+        lead = self.routing.prefetch_lead
+        for peers in self.fleet.peers():  # those that nobody waits for wake us in vain, but looking them up costs more
+            wake = min(wake, peers.next_due(now + lead) - lead)
         self._wake = max(now, wake)
         return self._wake
 
