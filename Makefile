@@ -6,7 +6,7 @@ RUN    := $(VENV)/.run-ready
 DEV    := $(VENV)/.dev-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format docs lock loadtest prove bench-routing bench-proxy clean
+.PHONY: help setup up test check format docs lock loadtest prove bench bench-routing bench-proxy clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,8 @@ loadtest: $(DEV) ## locust against a fleet of its own
 
 prove: setup ## load, and in it nodes die, hang and roll, Consul is wiped: what was lost?
 	@$(BIN)/python -m loadtest.prove $(ARGS)
+
+bench: bench-proxy bench-routing ## both comparisons with the real programs
 
 bench-routing: $(DEV) ## routing beside HAProxy, Envoy, nginx, Traefik on one emulated fleet
 	@$(BIN)/python -m loadtest.compare $(ARGS)

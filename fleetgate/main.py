@@ -31,7 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"fleetgate {version('fleetgate')}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     if args and args[0] in COMMANDS:
-        module = importlib.import_module(f"fleetgate.{args[0]}")
+        try:
+            module = importlib.import_module(f"fleetgate.{args[0]}")
+        except ModuleNotFoundError as error:
+            print(f"fleetgate {args[0]} needs {error.name}, which is not installed; see README.md", file=sys.stderr)
+            return 1
         module.add_parser(subparsers)
         return int(module.run(parser.parse_args(args)))
     for name, summary in COMMANDS.items():

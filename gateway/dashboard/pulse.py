@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import OrderedDict
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import msgspec
 
 from gateway.dashboard import news
-from gateway.dashboard.document import Document
+from gateway.dashboard.document import BROKEN, Document
 from gateway.dashboard.parts import Parts
-from gateway.dashboard.watch import Look, changes
+from gateway.dashboard.watch import LOST, Look, changes
 from gateway.journal import Gauges
 
 BEAT_SECONDS = 1.0
 LOOK_SECONDS = 0.25  # a node's change of state is told no later than this
 REMEMBERED_BEATS = 600  # how long a page may sleep and still be told only what is new
 
+_log = logging.getLogger("gateway.fleet")
+# What somebody may have to get up for.
+_ALARMING = BROKEN | {LOST, "registry"}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -93,6 +97,9 @@ class Pulse:
         look = Look.at(document.nodes, document.registry)
         for event in changes(self._look, look, document.at):
             self._parts.journal.events.append(event)
+            level = logging.WARNING if event.kind in _ALARMING else logging.INFO
+            fields = {"kind": event.kind, "subject": event.subject, "reason": event.reason}
+            _log.log(level, event.text, extra={"fields": fields})
         if self._look is None or look.nodes.keys() != self._look.nodes.keys():
             present = frozenset(look.nodes)
             self._parts.journal.keep(present)

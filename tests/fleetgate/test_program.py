@@ -48,6 +48,13 @@ def test_help_lists_every_command_and_an_unknown_one_is_refused() -> None:
     assert fleetgate("fly").returncode == 2
 
 
+def test_a_missing_dependency_is_one_clear_line() -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from fleetgate.main import main; sys.exit(main(['up']))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "fleetgate up needs aiohttp, which is not installed; see README.md\n"
+
+
 def test_the_gateway_starts_without_tensorflow_and_numpy() -> None:
     code = "import sys, fleetgate.gateway; print({'tensorflow', 'numpy', 'PIL', 'matplotlib'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
