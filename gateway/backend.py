@@ -197,8 +197,9 @@ class Backend:
             return
         self._learn_lag(lease, elapsed_ms, service_ms)
         self.service_ms += (service_ms - self.service_ms) * (0.1 if self.service_ms else 1.0)
-        speed = self.speed
-        seen = min(speed * SPEED_STEP, max(speed / SPEED_STEP, cost / service_ms))
+        speed, seen = self.speed, cost / service_ms
+        if not speed / SPEED_STEP < seen < speed * SPEED_STEP:
+            seen = speed / SPEED_STEP if seen < speed else speed * SPEED_STEP
         self._set_speed(speed + SPEED_ALPHA * (seen - speed))
 
     def erred(self, code: str, now: float) -> bool:
@@ -246,7 +247,10 @@ class Backend:
         self.per_ms = 1e-3 / pace
         # Nodes within 5 % of each other count as equally fast, so that chance spreads requests among them.
         self.step = -round(math.log(pace) * 20)
-        self._crowd()
+        if self.capacity > 1:
+            self._crowd()
+        else:
+            self.next_ms = self.per_ms
 
     def _count_rate(self, now: float) -> None:
         if not 0.0 <= now - self.rate_at < RATE_WINDOW:

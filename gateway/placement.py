@@ -20,9 +20,9 @@ from gateway.ticket import Ticket
 INFINITY = float("inf")
 NOTHING_MS = 1e-9  # queued work that counts as none: sums of floats drift
 # The gain, as a share of the time until the answer, for which a node that could start now is passed over. Simulated at
-# 80 and 95 %, in bursts and with a slow node, anything from a tenth to a half ends alike, and waits cost decisions:
-# so a node is waited for only if that at least halves the time, which keeps work off nodes that are far too slow.
-WORTH_WAITING = 0.5
+# 80 and 95 %, in bursts and with a slow node, anything from nothing to a quarter ends alike and every wait costs
+# decisions; a half costs 8 % of small p99.
+WORTH_WAITING = 0.25
 LOOK_AGAIN = 0.05  # seconds after which a heavy lane is looked at again though its own pool has not changed
 
 # the node, when it is free, when it will have answered, and why outside the preferred pool if it is
@@ -187,7 +187,7 @@ class Placement:
 
         Not before the next of them could have done it, nor, as a fluid, before what waits ahead of it is done.
         """
-        soonest_end = next_finish(groups, ticket.cost_ms, now, but, lane.tried, bound)
+        soonest_end = next_finish(groups, ticket.cost_ms, now, lane.tried, bound)
         if back_ms <= NOTHING_MS or soonest_end == INFINITY:
             return soonest_end
         power = left = 0.0

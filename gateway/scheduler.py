@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from math import inf
 from random import Random
 
+from gateway.backend import Backend
 from gateway.classes import Classifier
 from gateway.config import Routing
 from gateway.costs import Costs
@@ -27,6 +28,7 @@ from wire.errors import WireError
 Binding = tuple[Ticket, Lease | WireError]
 
 LOOK_AGAIN = 0.1  # seconds; while anybody waits: a node may be later than predicted, a gate may open
+EAGER = 1000  # answers until only one in four teaches costs: by then there is more to save than to learn
 NO_TRIED: frozenset[str] = frozenset()
 
 
@@ -42,6 +44,7 @@ class Scheduler:
         self.refusals = Refusals(fleet, self.queue, rng)
         self._placement = Placement(routing, self.queue, rng)
         self._version = fleet.version
+        self._answers = 0
         self._wake = inf  # when the waiting ones want to be looked at, as last told
 
     def __repr__(self) -> str:
@@ -179,12 +182,16 @@ class Scheduler:
         """Learn the request's cost and the node's speed from the node's own time."""
         backend, ticket = lease.backend, lease.ticket
         if service_ms is not None and service_ms > 0.0:
-            model = ticket.model or self.fleet.default_model
-            self.costs.judged(model, ticket.cost_ms * backend.per_ms * 1e3, service_ms)
-            self.costs.observed(
-                model, ticket.image_format, ticket.pixels, ticket.body_bytes, service_ms, backend.nominal
-            )
+            self._answers += 1
+            if self._answers < EAGER or self._answers % 4 == 0:
+                self._teach(ticket, backend, service_ms)
         backend.answered(lease, now, service_ms)
+
+    def _teach(self, ticket: Ticket, backend: Backend, service_ms: float) -> None:
+        model = ticket.model or self.fleet.default_model
+        kind, pixels, size = ticket.image_format, ticket.pixels, ticket.body_bytes
+        self.costs.judged(model, ticket.cost_ms * backend.per_ms * 1e3, service_ms)
+        self.costs.observed(model, kind, pixels, size, service_ms, backend.nominal)
 
     def blamed(self, lease: Lease, now: float, error_code: str) -> None:
         """Count a failure against the node."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from math import inf, nextafter
+from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,63 +41,66 @@ def soonest(
                 best, chosen, starts = finish, node, now
             if not node.lag:
                 break  # the rest is slower
-        if lead < 0.0 or not peers.full:
-            continue
-        slack = cost_ms * peers.fastest * WORTHWHILE
-        for start, node in in_order(peers.full, now):
-            if start > now + lead or start + slack >= best:
-                break
-            if now < node.prefetch_from or (tried and node.id in tried):
-                continue
-            finish = start + cost_ms * node.next_ms + node.lag
-            if finish < best:
-                best, chosen, starts = finish, node, start
+        if lead >= 0.0 and peers.full:
+            found = earliest_busy(peers.full, peers.fastest, cost_ms, now, now + lead, best, tried)
+            if found is not None:
+                chosen, starts, best = found
     return None if chosen is None else (chosen, starts, best, "")
 
 
-def next_finish(
-    groups: Sequence[Peers], cost_ms: float, now: float, but: Backend | None, tried: frozenset[str], bound: float
-) -> float:
-    """The earliest finish on any node but one, however long it is still busy; infinity if not before `bound`."""
-    best = nextafter(bound, inf)
+def next_finish(groups: Sequence[Peers], cost_ms: float, now: float, tried: frozenset[str], bound: float) -> float:
+    """The earliest finish on any node, however long it is still busy; infinity if not before `bound`."""
+    best = bound
     for peers in groups:
         for entry in peers.open:
             node = entry[3]
-            if node is not but and node.id not in tried:
+            if node.id not in tried:
                 best = min(best, now + cost_ms * node.next_ms + node.lag)
                 if not node.lag:
                     break
-        slack = cost_ms * peers.fastest * WORTHWHILE
         for shelf in (peers.full, peers.stuffed):
-            if not shelf:
-                continue
-            for start, node in in_order(shelf, now):
-                if start + slack >= best:
-                    break
-                if node is not but and node.id not in tried:
-                    best = min(best, start + cost_ms * node.next_ms + node.lag)
-    return best if best <= bound else inf
+            if shelf:
+                found = earliest_busy(shelf, peers.fastest, cost_ms, now, inf, best, tried)
+                if found is not None:
+                    best = found[2]
+    return best if best < bound else inf
 
 
-def in_order(shelf: list[Entry], now: float) -> Iterator[tuple[float, Backend]]:
-    """Busy nodes by the time when they should be free, and that time.
+def earliest_busy(
+    shelf: list[Entry],
+    fastest: float,
+    cost_ms: float,
+    now: float,
+    limit: float,
+    best: float,
+    tried: frozenset[str],
+) -> tuple[Backend, float, float] | None:
+    """The busy node, free by `limit`, that finishes first and before `best`: it, when it is free, when it is done.
 
     A node that is late by x is expected to be late by x more: one that hangs must not look as if it were free at once.
+    So the shelf is walked from the present both ways, and no further than a node as fast as the fastest could win.
     """
+    found: tuple[Backend, float, float] | None = None
+    slack = cost_ms * fastest * WORTHWHILE
     after = bisect_left(shelf, (now,))  # the first that is not late
     before = after - 1
     end = len(shelf)
     for _ in range(LOOK):
-        if before < 0:
-            if after >= end:
-                return
-            yield shelf[after][0], shelf[after][3]
-            after += 1
-            continue
-        late = 2.0 * now - shelf[before][0]
+        late = 2.0 * now - shelf[before][0] if before >= 0 else inf
         if after < end and shelf[after][0] <= late:
-            yield shelf[after][0], shelf[after][3]
+            start, node = shelf[after][0], shelf[after][3]
             after += 1
-        else:
-            yield late, shelf[before][3]
+        elif before >= 0:
+            start, node = late, shelf[before][3]
             before -= 1
+        else:
+            break
+        if start > limit or start + slack >= best:
+            break
+        if (limit < inf and now < node.prefetch_from) or (tried and node.id in tried):
+            continue  # nothing is sent ahead to a node that just came, but it may be waited for
+        finish = start + cost_ms * node.next_ms + node.lag
+        if finish < best:
+            best = finish
+            found = (node, start, finish)
+    return found
