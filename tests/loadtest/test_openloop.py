@@ -182,4 +182,4 @@ async def test_clients_move_to_another_address_when_theirs_takes_no_more_connect
     assert len(ended) == 100
     lost = [shot for shot in ended if shot.verdict is not None and shot.verdict.kind is not Kind.ANSWERED]
     assert len(lost) <= in_progress  # as it died without a word
-    assert len(first.calls) + len(second.calls) >= 100
+    assert len(first.calls) + len(second.calls) >= 100 - len(lost)
