@@ -8,12 +8,10 @@ from typing import Protocol
 from gateway.ticket import Ticket
 from wire.errors import BadRequest, TooLarge, Undecodable, UnsupportedMedia
 from wire.headers import INFERENCE_HEADER_LENGTH
-from wire.image_header import Unknown, read_header
+from wire.image_header import NO_IMAGE, Unknown, read_header
 from wire.paths import Call, Kind
 from wire.sniff import Sniffed, Sniffer
 
-# How the reader of image headers says that these bytes begin no image of any format.
-_NO_MAGIC = "not the beginning of"
 _HEADER_LENGTH = INFERENCE_HEADER_LENGTH.lower()
 _READABLE = "image/jpeg, image/png, image/webp, image/gif, image/bmp, image/tiff"
 
@@ -77,7 +75,7 @@ def apply(sniffed: Sniffed, call: Call, ticket: Ticket, fleet: Reach) -> None:
     """
     header = sniffed.header
     if header is None:
-        if call.kind is Kind.PREDICT and not sniffed.format and sniffed.why.startswith(_NO_MAGIC):
+        if call.kind is Kind.PREDICT and sniffed.why == NO_IMAGE:
             raise UnsupportedMedia("the body is no image of a known format", headers={"Accept": _READABLE})
         return
     if not header.width or not header.height:

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / "var" / "consul"
@@ -134,10 +135,10 @@ def _run(command: list[str], *, check: bool = True, cwd: Path | None = None, env
     return done.stdout
 
 
-def main() -> int:
-    """Print the path, or one line of advice on stderr."""
+def tell(get: Callable[[], Path]) -> int:
+    """Print the path that `get` finds, or its one line of advice on stderr; the exit code."""
     try:
-        print(obtain())
+        print(get())
     except NotObtainable as error:
         print(error, file=sys.stderr)
         return 1
@@ -145,4 +146,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tell(obtain))

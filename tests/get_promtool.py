@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.get_consul import NotObtainable, mirror, write_private_apt
+from tests.get_consul import NotObtainable, mirror, tell, write_private_apt
 
 FOLDER = Path(__file__).resolve().parent.parent / "var" / "promtool"
 
@@ -44,15 +44,5 @@ def _fetch(folder: Path) -> None:
     shutil.rmtree(apt)
 
 
-def main() -> int:
-    """Print the path, or one line of advice on stderr."""
-    try:
-        print(obtain())
-    except NotObtainable as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tell(obtain))
