@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from random import Random
 
 from aiohttp import web
@@ -39,6 +40,7 @@ from gateway.registry_state import RegistryState
 from gateway.retry_budget import RetryBudget
 from gateway.scheduler import Scheduler
 from gateway.server import Server, UnfitAiohttp, check_aiohttp
+from gateway.trace import Trace
 
 _log = logging.getLogger("gateway")
 Ready = Callable[[str, str], None]
@@ -108,6 +110,10 @@ class Gateway:
             node_names=config.operator.node_names,
             observers=[self.metrics, self.journal, AccessLog(config.log, rng)],
         )
+        log = config.log
+        self.trace = Trace(Path(log.trace), self.fleet, log.trace_bytes, log.trace_files) if log.trace else None
+        if self.trace is not None:
+            self.api.observers.append(self.trace)
         cap = ConnectionCap(config.limits.connections, config.limits.connections_per_client, trust.believes)
         self.server = Server(self.api.handle, config.limits, cap)
         self.watcher = watcher
@@ -140,7 +146,10 @@ class Gateway:
             self._listener.close()
             await self._operators.cleanup()
             raise
-        for work in (self._watch(), self.server.keep_deadlines()):
+        works = [self._watch(), self.server.keep_deadlines()]
+        if self.trace is not None:
+            works.append(self.trace.keep_flushed())
+        for work in works:
             task = loop.create_task(work)
             task.add_done_callback(lambda done: self._ended(done, stop))
             self._tasks.append(task)

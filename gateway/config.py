@@ -154,6 +154,11 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_rate: Annotated[
         float, Meta(ge=0, description="successful requests logged a second at most: a line costs half a request")
     ] = 100.0
+    trace: Annotated[
+        str, Meta(description="a file for `fleetgate simulate`: one line per routed request; empty writes none")
+    ] = ""
+    trace_bytes: Annotated[int, Meta(ge=MIB, description="a file this long is set aside: 300,000 requests")] = 64 * MIB
+    trace_files: Annotated[int, Meta(ge=1, description="this many are kept, the one being written among them")] = 4
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ Small and rotating; a full disk ends the trace and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gateway.trace")
 
 FLUSH_BYTES = 1 << 16
+FLUSH_SECONDS = 1.0  # what a crash may take with it
 
 
 class TraceLine(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -37,13 +39,14 @@ class TraceLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     node: str = ""
     pool: str = ""
     speed: float = 0.0  # the node's, as learned
+    slots: int = 1  # the node's
     status: int = 200
 
 
 class Trace:
     """An observer of outcomes. Lines go to `path`; older ones to `path.1` and so on, `keep` files at most."""
 
-    def __init__(self, path: Path, fleet: Fleet, max_bytes: int = 64 << 20, keep: int = 4) -> None:
+    def __init__(self, path: Path, fleet: Fleet, max_bytes: int, keep: int) -> None:
         self._path = path
         self._fleet = fleet
         self._max_bytes = max_bytes
@@ -64,6 +67,15 @@ class Trace:
         self._pending += len(line) + 1
         if self._pending >= FLUSH_BYTES:
             self.flush()
+
+    async def keep_flushed(self) -> None:
+        """Write what is pending once a second, until cancelled; then the rest."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                self.flush()
+        finally:
+            self.close()
 
     def flush(self) -> None:
         """Write what is pending. Never raises: a trace is not worth a request."""
@@ -122,5 +134,6 @@ class Trace:
             node=outcome.node,
             pool=outcome.pool,
             speed=round(backend.speed, 4) if backend is not None else 0.0,
+            slots=backend.capacity if backend is not None else 1,
             status=outcome.status,
         )

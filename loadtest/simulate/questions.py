@@ -39,7 +39,13 @@ class Case(msgspec.Struct, frozen=True):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """All options of `fleetgate simulate`."""
     load = parser.add_argument_group("load")
-    load.add_argument("--trace", type=Path, help="a trace that the gateway wrote; else the load is made up")
+    load.add_argument(
+        "--trace",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="what gateways wrote (log.trace), rotated files too; else the load is made up",
+    )
     load.add_argument("--faster", type=float, default=1.0, help="play the trace so many times as dense")
     load.add_argument("--utilisation", type=float, nargs="+", default=[0.6, 0.8, 0.9, 0.95], help="of the fleet")
     load.add_argument("--rate", type=float, help="requests a second, in place of a utilisation")
@@ -81,9 +87,9 @@ def loads(args: argparse.Namespace) -> Iterator[tuple[Load, FleetPlan]]:
     """Each load with the fleet it falls on."""
     _check(args)
     if args.trace is not None:
-        lines = read(args.trace)
+        lines = read(*args.trace)
         fleet = _slowed(args, _named(args) or fleet_of(lines))
-        yield load_of(lines, args.trace.name, faster=args.faster), fleet
+        yield load_of(lines, args.trace[0].name, faster=args.faster), fleet
         return
     fleet = _slowed(args, _named(args) or FLEETS[args.fleet])
     for utilisation in args.utilisation if args.rate is None else [0.0]:

@@ -16,19 +16,19 @@ class BadTrace(Exception):
     """A trace that cannot be read, in one line."""
 
 
-def read(path: Path) -> list[TraceLine]:
-    """All lines in order of arrival; raises BadTrace. A last line cut short by a crash is left out."""
+def read(*paths: Path) -> list[TraceLine]:
+    """All lines of all files in order of arrival; raises BadTrace. Last lines cut short by a crash are left out."""
+    found = sorted((line for path in paths for line in _decoded(path)), key=lambda line: line.at)
+    if not found:
+        raise BadTrace(f"{', '.join(map(str, paths))}: no requests in it")
+    return found
+
+
+def _decoded(path: Path) -> Iterator[TraceLine]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise BadTrace(f"{path}: {error.strerror}") from error
-    found = sorted(_decoded(lines, path), key=lambda line: line.at)
-    if not found:
-        raise BadTrace(f"{path}: no requests in it")
-    return found
-
-
-def _decoded(lines: list[bytes], path: Path) -> Iterator[TraceLine]:
     decode = msgspec.json.Decoder(TraceLine).decode
     last = len(lines) - 1
     for number, line in enumerate(lines):
@@ -68,13 +68,16 @@ def load_of(lines: Iterable[TraceLine], name: str, *, faster: float = 1.0) -> Lo
 def fleet_of(lines: Iterable[TraceLine]) -> FleetPlan:
     """The nodes that answered, each at its mean learned speed; raises BadTrace when nobody did."""
     speeds: dict[tuple[str, str], list[float]] = {}
+    slots: dict[str, int] = {}
     for line in lines:
         if line.node and line.speed > 0.0:
             speeds.setdefault((line.node, line.pool or "light"), []).append(line.speed)
+            slots[line.node] = max(1, line.slots)
     if not speeds:
         raise BadTrace("no request of the trace was answered: name a fleet")
     return FleetPlan(
         machines=tuple(
-            Machine(name=name, pool=pool, speed=sum(seen) / len(seen)) for (name, pool), seen in sorted(speeds.items())
+            Machine(name=name, pool=pool, speed=sum(seen) / len(seen), slots=slots[name])
+            for (name, pool), seen in sorted(speeds.items())
         )
     )

@@ -32,7 +32,7 @@ def outcome(at: float, **facts) -> Outcome:
 def test_what_is_written_can_be_simulated(tmp_path):
     fleet = fleet_named("l1", "h1")
     fleet.backends["l1"].speed = 1.5
-    trace = Trace(tmp_path / "trace.jsonl", fleet)
+    trace = Trace(tmp_path / "trace.jsonl", fleet, 1 << 20, 4)
     for number in range(5):
         trace.finished(outcome(100.0 + number))
     trace.finished(
@@ -52,7 +52,7 @@ def test_what_is_written_can_be_simulated(tmp_path):
 
 
 def test_it_names_nobody(tmp_path):
-    trace = Trace(tmp_path / "t", fleet_named("l1"))
+    trace = Trace(tmp_path / "t", fleet_named("l1"), 1 << 20, 4)
     trace.finished(outcome(1.0))
     trace.close()
     written = (tmp_path / "t").read_text()
@@ -60,7 +60,7 @@ def test_it_names_nobody(tmp_path):
 
 
 def test_requests_that_were_never_routed_are_left_out(tmp_path):
-    trace = Trace(tmp_path / "t", fleet_named("l1"))
+    trace = Trace(tmp_path / "t", fleet_named("l1"), 1 << 20, 4)
     trace.finished(outcome(1.0, size_class=""))
     trace.close()
     assert not (tmp_path / "t").exists()
@@ -80,7 +80,7 @@ def test_it_rotates_and_keeps_a_few_files(tmp_path):
 
 def test_a_second_start_goes_on_where_the_first_ended(tmp_path):
     for start in (0.0, 10.0):
-        trace = Trace(tmp_path / "t", fleet_named("l1"))
+        trace = Trace(tmp_path / "t", fleet_named("l1"), 1 << 20, 4)
         trace.finished(outcome(start))
         trace.close()
     assert len(read(tmp_path / "t")) == 2
@@ -88,7 +88,7 @@ def test_a_second_start_goes_on_where_the_first_ended(tmp_path):
 
 def test_a_disk_that_refuses_ends_the_trace_and_nothing_else(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
-    trace = Trace(tmp_path / "file" / "t", fleet_named("l1"))
+    trace = Trace(tmp_path / "file" / "t", fleet_named("l1"), 1 << 20, 4)
     trace.finished(outcome(1.0))
     trace.flush()
     trace.finished(outcome(2.0))
