@@ -61,7 +61,7 @@ class Reading:
 
     async def index(self, request: web.Request) -> web.Response:
         """The page."""
-        body = page.draw(self._parts.document()).encode()
+        body = page.draw(self._parts.document(), reload="reload" in request.query).encode()
         return _packed(request, body, gzip.compress(body, 5), "text/html; charset=utf-8")
 
     async def static(self, request: web.Request) -> web.Response:

@@ -17,6 +17,7 @@ from gateway.dashboard.parts import Parts
 from gateway.dashboard.pulse import Pulse
 
 ORDER_BYTES = 8192
+PULSE = web.AppKey("PULSE", Pulse)
 
 
 def build(parts: Parts) -> web.Application:
@@ -28,6 +29,7 @@ def build(parts: Parts) -> web.Application:
         system(registry=collectors)
     pulse = Pulse(parts)
     app = web.Application(middlewares=[guard.middleware(parts.config.operator)], client_max_size=ORDER_BYTES)
+    app[PULSE] = pulse
     app.add_routes(Reading(parts, pulse, assets.load(), collectors).routes())
     app.add_routes(Acting(parts, pulse.hurry).routes())
 

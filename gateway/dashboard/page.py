@@ -11,9 +11,14 @@ MARKS = {"ok": "✓", "degraded": "!", "down": "✕"}
 TONES = {"healthy": "ok", "draining": "rest", "ejected": "bad", "critical": "bad"}
 
 
-def draw(document: Document) -> str:
-    """HTML; everything that came from outside is escaped."""
+def draw(document: Document, *, reload: bool = False) -> str:
+    """HTML; everything that came from outside is escaped. `reload`: every 5 s, for whoever has no JavaScript.
+
+    Only for who asks for it: a page that reloads by itself takes the place from whoever has it read out (WCAG 2.2.1).
+    """
     verdict = document.verdict
+    link = '<a href="./">Stop reloading</a>' if reload else '<a href="./?reload">Reload every 5 seconds</a>'
+    refresh = '<noscript><meta http-equiv="refresh" content="5"></noscript>\n' if reload else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -27,8 +32,7 @@ def draw(document: Document) -> str:
 <script src="static/vendor/uplot.js" defer></script>
 <script src="static/app.js" type="module"></script>
 <link rel="modulepreload" href="static/vendor/htm-preact.js">
-<noscript><meta http-equiv="refresh" content="5"></noscript>
-</head>
+{refresh}</head>
 <body>
 <div id="app">
 <header class="top"><h1>fleetgate</h1></header>
@@ -41,7 +45,7 @@ def draw(document: Document) -> str:
 {_numbers(document)}
 {_pools(document)}
 {_nodes(document)}
-<p class="muted">Without JavaScript this page is drawn by the gateway and reloads every 5 seconds.</p>
+<p class="muted">Without JavaScript this page is drawn by the gateway, once. {link}</p>
 </main>
 </noscript>
 </body>

@@ -35,6 +35,17 @@ async def test_it_asks_nobody_else_and_breaks_no_policy_of_its_own() -> None:
         assert seen.complaints == []
 
 
+async def test_it_is_small_and_there_at_once() -> None:
+    async with desk() as fleet, browse(fleet.url) as seen:
+        await seen.page.locator("canvas").nth(4).wait_for()
+        loads = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+        sizes = await seen.page.evaluate(f"Object.fromEntries({loads}.map(one => [one.name, one.transferSize]))")
+        paints = await seen.page.evaluate("performance.getEntriesByType('paint').map(one => one.startTime)")
+        print(f"{sum(sizes.values())} bytes in {len(sizes)} answers, first paint after {min(paints):.0f} ms")
+        assert len(sizes) >= 12
+        assert 20_000 < sum(sizes.values()) <= 60_000
+
+
 async def test_hostile_names_are_text() -> None:
     hostile = node(HOSTILE, models=(f"{HOSTILE}@1",), status=Status.CRITICAL)
     async with desk([*SMALL_FLEET, hostile]) as fleet, browse(fleet.url) as seen:
@@ -59,6 +70,11 @@ async def test_without_javascript_a_table_tells_the_same() -> None:
             row = await seen.page.locator("noscript tr.bad").inner_text()
             assert "heavy-1" in row
             assert "probe failed: connection refused" in row
+            refresh = seen.page.locator('meta[http-equiv="refresh"]')
+            assert await refresh.count() == 0
+            await seen.page.get_by_role("link", name="Reload every 5 seconds").click()
+            await seen.page.get_by_role("link", name="Stop reloading").wait_for()
+            assert await refresh.count() == 1
 
 
 async def test_drain_by_click_needs_a_reason_and_the_token_and_survives_a_reload() -> None:
@@ -137,6 +153,23 @@ async def test_when_the_gateway_falls_silent_the_page_does_not_pretend() -> None
         await seen.verdict("No word from the gateway for")
         assert "unknown" in str(await seen.page.locator("#verdict").get_attribute("class"))
         assert "lost" in await seen.page.title()
+
+
+async def test_a_browser_that_slept_for_an_hour_is_told_everything_anew() -> None:
+    async with desk() as fleet, browse(fleet.url) as seen:
+        page = seen.page
+        await seen.verdict("Serving. All 3 nodes healthy.")
+        await page.context.set_offline(True)
+        fleet.hang_up()
+        await seen.verdict("No word from the gateway for")
+        fleet.sleeps(3600)
+        fleet.journal.finished(failed(request_id="while-it-slept"))
+        fleet.dies("heavy-1")
+        await page.context.set_offline(False)
+        await seen.verdict("Heavy pool down")
+        await page.get_by_text("while-it-slept").first.wait_for()
+        assert await page.locator("tr", has_text="while-it-slept").count() >= 1
+        assert await page.locator('tr[data-node="heavy-1"].bad').count() == 1
 
 
 async def test_a_narrow_screen_needs_no_sideways_scrolling() -> None:

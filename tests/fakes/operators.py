@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import aiohttp
@@ -14,8 +15,9 @@ from aiohttp import web
 from discovery.instance import Instance, Snapshot
 from gateway.config import GatewayConfig, Health, Operator
 from gateway.costs import Costs
-from gateway.dashboard.app import build
+from gateway.dashboard.app import PULSE, build
 from gateway.dashboard.parts import Parts
+from gateway.dashboard.pulse import Pulse
 from gateway.fleet import Fleet
 from gateway.journal import Journal
 from gateway.metrics import Metrics
@@ -58,6 +60,8 @@ class Desk:
             changed=self._changed,
         )
         self.url = ""
+        self.pulse: Pulse | None = None
+        self.hang_up = _none  # breaks every connection
         self.end = _nothing  # ends the listener, as the gateway does when it leaves
 
     def _changed(self) -> None:
@@ -71,6 +75,12 @@ class Desk:
         for name in self.fleet.backends:
             self.fleet.probed(name, True, time.monotonic())
 
+    def sleeps(self, seconds: int) -> None:
+        """So many beats go by while nobody listens."""
+        assert self.pulse is not None
+        for _ in range(seconds):
+            self.pulse.strike(1.0)
+
     def dies(self, name: str) -> None:
         """A node stops answering probes."""
         for _ in range(self.health.probe_failures):
@@ -81,16 +91,30 @@ async def _nothing() -> None:
     """Not served yet."""
 
 
+def _none() -> None:
+    """Nobody is connected yet."""
+
+
+def _hang_up(runner: web.AppRunner) -> None:
+    assert runner.server is not None
+    for connection in runner.server.connections:
+        if connection.transport is not None:
+            connection.transport.abort()
+
+
 @asynccontextmanager
 async def desk(instances: Iterable[Instance] = SMALL_FLEET, token: str = TOKEN) -> AsyncIterator[Desk]:
     """A gateway's operator side with these nodes, served on loopback."""
     made = Desk(GatewayConfig(operator=Operator(token=token)))
     made.announce(instances)
-    runner = web.AppRunner(build(made.parts), access_log=None, shutdown_timeout=1.0)
+    application = build(made.parts)
+    made.pulse = application[PULSE]
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         made.end = runner.cleanup
+        made.hang_up = partial(_hang_up, runner)
         made.url = "http://{}:{}".format(*runner.addresses[0][:2])
         yield made
     finally:

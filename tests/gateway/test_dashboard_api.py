@@ -214,6 +214,22 @@ async def test_a_page_that_slept_is_told_only_what_it_missed() -> None:
                 assert message["whole"] is True
 
 
+async def test_a_page_that_slept_for_an_hour_is_told_everything() -> None:
+    async with desk() as fleet, session(fleet) as client:
+        async with client.get("/api/events") as answer:
+            seen, _ = await anext(messages(answer))
+        fleet.sleeps(3600)
+        fleet.journal.finished(failed(request_id="missed"))
+        async with client.get("/api/events", headers={"Last-Event-ID": seen}) as answer:
+            later, message = await anext(messages(answer))
+        assert message["whole"] is True
+        assert [error["request_id"] for error in message["news"]["errors"]] == ["missed"]
+        assert len(message["news"]["history"]) == 180  # fifteen minutes, however long it slept
+        async with client.get("/api/events", headers={"Last-Event-ID": later}) as answer:
+            _, message = await anext(messages(answer))
+        assert message["whole"] is False
+
+
 async def test_ten_pages_see_the_same() -> None:
     async with desk() as fleet, session(fleet) as client:
         answers = [await client.get("/api/events") for _ in range(10)]

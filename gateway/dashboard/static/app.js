@@ -1,5 +1,5 @@
 // Puts the page together. The server has drawn the verdict already; from the first message on it is drawn here.
-import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
+import { html, render, useEffect, useLayoutEffect, useState } from "./vendor/htm-preact.js";
 import { Dialog, saveToken, savedToken } from "./actions.js";
 import { History, SizeMap } from "./charts.js";
 import { Decisions, Errors, Events } from "./lists.js";
@@ -10,10 +10,13 @@ import { Numbers, Pools, Top, Verdict } from "./top.js";
 const THEME = "fleetgate-theme";
 const TITLES = { ok: "✓", degraded: "! degraded", down: "✕ DOWN" };
 
+// Before anything is drawn: a dark page must not flash white.
+document.documentElement.dataset.theme = localStorage.getItem(THEME) ?? "auto";
+
 function useTheme() {
-  const [theme, setTheme] = useState(localStorage.getItem(THEME) ?? "auto");
+  const [theme, setTheme] = useState(document.documentElement.dataset.theme);
   const [dark, setDark] = useState(matchMedia("(prefers-color-scheme: dark)").matches);
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.documentElement.dataset.theme = theme;
     localStorage.setItem(THEME, theme);
     const query = matchMedia("(prefers-color-scheme: dark)");
