@@ -139,7 +139,7 @@ class Api:
             self._answer_here(exchange, outcome, call)
             return
         outcome.model = call.model or self._fleet.default_model
-        fields = self._forward.fields(head, exchange.client, "http", outcome.request_id, trace)
+        fields = self._forward.fields(head, exchange.client, outcome.request_id, trace)
         ticket = Ticket(
             request_id=outcome.request_id, arrival=0.0, deadline=0.0, model=call.model, version=call.version
         )

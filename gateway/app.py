@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import resource
 import signal
+import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from aiohttp import web
 from discovery.instance import Instance, Snapshot, Watcher
 from discovery.networks import allowed, parse_networks
 from discovery.registry import open_watcher
-from gateway import memory
+from gateway import listening, memory
 from gateway.access_log import AccessLog
 from gateway.admission import ConnectionCap
 from gateway.api import Api
@@ -27,8 +27,11 @@ from gateway.backend import Backend
 from gateway.config import GatewayConfig
 from gateway.costs import Costs
 from gateway.dashboard.app import build
+from gateway.dashboard.encryption import EncryptionMetrics
 from gateway.dashboard.parts import Parts
 from gateway.dispatcher import Dispatcher
+from gateway.door import Door, TlsDoor
+from gateway.encryption import Encryption
 from gateway.fleet import Change, Fleet
 from gateway.forwarding import Forwarding, Trust
 from gateway.health import Prober
@@ -41,15 +44,12 @@ from gateway.retry_budget import RetryBudget
 from gateway.scheduler import Scheduler
 from gateway.server import Server, UnfitAiohttp, check_aiohttp
 from gateway.trace import Trace
+from tls.credentials import following
 
 _log = logging.getLogger("gateway")
 Ready = Callable[[str, str], None]
 # What knocks at the moment of leaving lies in the kernel's queues: it is taken in before the door is closed.
 _LAST_CALL_SECONDS = 0.05
-
-
-class CannotStart(Exception):
-    """Why the gateway does not come up, in one line."""
 
 
 async def run(config: GatewayConfig, ready: Ready | None = None) -> int:
@@ -68,9 +68,10 @@ async def run(config: GatewayConfig, ready: Ready | None = None) -> int:
         rng = Random()
         gateway = Gateway(config, open_watcher(config.registry, rng), rng)
         addresses = await gateway.start(stop)
-    except (CannotStart, UnfitAiohttp, ValueError) as error:
+    except (listening.CannotListen, UnfitAiohttp, ValueError) as error:
         _log.error("cannot start", extra={"fields": {"why": str(error)}})
         return 1
+    loop.add_signal_handler(signal.SIGHUP, gateway.encryption.reload)
     memory.settle()
     first = loop.create_task(gateway.first_snapshot.wait())
     first.add_done_callback(lambda _: None if ready is None or stop.is_set() else ready(*addresses))
@@ -90,8 +91,12 @@ class Gateway:
         self.fleet = Fleet(config.health, rng)
         self.scheduler = Scheduler(self.fleet, Costs(), config.routing, rng)
         retry, buffer_bytes = config.retry, config.limits.answer_buffer_bytes
-        self.client = NodeClient(retry.connect_seconds, buffer_bytes, self._networks)
-        probe_client = NodeClient(retry.connect_seconds, buffer_bytes, self._networks)
+        self.encryption = Encryption(config.tls, config.node_tls)
+        self.client, probe_client = (
+            NodeClient(retry.connect_seconds, buffer_bytes, self._networks, server_name=config.node_tls.server_name)
+            for _ in ("requests", "probes")
+        )
+        self.encryption.secure(self.client.pool, probe_client.pool)
         self.prober = Prober(self.fleet, probe_client, config.health, rng, self._judged)
         budget = RetryBudget(retry.budget, retry.budget_min)
         self.dispatcher = Dispatcher(
@@ -105,7 +110,7 @@ class Gateway:
             self.fleet,
             self.scheduler,
             self.dispatcher,
-            Forwarding(config.listen.pseudonym, trust),
+            Forwarding(config.listen.pseudonym, trust, self.encryption.scheme),
             LocalCalls(version("fleetgate"), self.can_serve, lambda: self.server.draining),
             node_names=config.operator.node_names,
             observers=[self.metrics, self.journal, AccessLog(config.log, rng)],
@@ -114,8 +119,8 @@ class Gateway:
         self.trace = Trace(Path(log.trace), self.fleet, log.trace_bytes, log.trace_files) if log.trace else None
         if self.trace is not None:
             self.api.observers.append(self.trace)
-        cap = ConnectionCap(config.limits.connections, config.limits.connections_per_client, trust.believes)
-        self.server = Server(self.api.handle, config.limits, cap)
+        self._trust = trust
+        self.server = Server(self.api.handle, config.limits, self._cap())
         self.watcher = watcher
         self.first_snapshot = asyncio.Event()
         self._refused: set[str] = set()
@@ -129,32 +134,33 @@ class Gateway:
     async def start(self, stop: asyncio.Event) -> tuple[str, str]:
         """Open both listeners and begin to watch; the two addresses. `stop` is set if a part fails later.
 
-        Raises CannotStart.
+        Raises CannotListen.
         """
         listen, operator = self.config.listen, self.config.operator
         loop = asyncio.get_running_loop()
-        with _one_line(listen.host, listen.port):
-            self._listener = await loop.create_server(
-                self.server, listen.host or None, listen.port, backlog=listen.backlog
-            )
+        sockets = listening.bind(listen.host, listen.port, listen.backlog)
+        public = listening.address(sockets[0].getsockname())
+        self._door = self._door_of(sockets)
+        await self._door.open(listen.backlog)
         self._operators = web.AppRunner(build(self._parts()), access_log=None, shutdown_timeout=1.0)
         try:
             await self._operators.setup()
-            with _one_line(operator.host, operator.port):
+            with listening.told(operator.host, operator.port):
                 await web.TCPSite(self._operators, operator.host, operator.port).start()
         except BaseException:
-            self._listener.close()
+            self._door.close()
             await self._operators.cleanup()
             raise
         works = [self._watch(), self.server.keep_deadlines()]
         if self.trace is not None:
             works.append(self.trace.keep_flushed())
+        if self.encryption.used:
+            works.append(self.encryption.watch())
         for work in works:
             task = loop.create_task(work)
             task.add_done_callback(lambda done: self._ended(done, stop))
             self._tasks.append(task)
-        public = _address(self._listener.sockets[0].getsockname())
-        operators = _address(self._operators.addresses[0])
+        operators = listening.address(self._operators.addresses[0])
         _log.info("listening", extra={"fields": {"public": public, "operators": operators}})
         return public, operators
 
@@ -163,7 +169,8 @@ class Gateway:
         _log.info("draining", extra={"fields": {"requests": self.api.in_flight}})
         self.server.draining = True
         await asyncio.sleep(_LAST_CALL_SECONDS)
-        self._listener.close()
+        self._door.close()
+        await self._door.closed()
         finished = await self.server.drain(self.config.limits.drain_seconds)
         if not finished:
             _log.warning("drain took too long; what was left is cut off")
@@ -214,6 +221,17 @@ class Gateway:
         fields = {"node": instance.id, "host": instance.host}
         _log.warning("the registry names a node where none may live", extra={"fields": fields})
 
+    def _cap(self) -> ConnectionCap:
+        limits = self.config.limits
+        return ConnectionCap(limits.connections, limits.connections_per_client, self._trust.believes)
+
+    def _door_of(self, sockets: list[socket.socket]) -> Door | TlsDoor:
+        public = self.encryption.public
+        if public is None:
+            return Door(sockets, self.server)
+        seconds, failures = self.config.tls.handshake_seconds, self.encryption.failures
+        return TlsDoor(sockets, self.server, following(public), self._cap(), seconds, failures)
+
     def _parts(self) -> Parts:
         return Parts(
             fleet=self.fleet,
@@ -225,6 +243,7 @@ class Gateway:
             in_flight=lambda: self.api.in_flight,
             draining=lambda: self.server.draining,
             changed=self.dispatcher.pump,
+            collectors=[EncryptionMetrics(self.encryption)],
         )
 
     def _ended(self, task: asyncio.Task[None], stop: asyncio.Event) -> None:
@@ -246,18 +265,3 @@ def _raise_file_limit(connections: int) -> None:
         _log.warning(
             "fewer files may be open than connections are allowed, each with one to a node", extra={"fields": fields}
         )
-
-
-@contextmanager
-def _one_line(host: str, port: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        in_use = error.errno == errno.EADDRINUSE
-        why = "is in use" if in_use else f"cannot be listened on: {error.strerror or error}"
-        raise CannotStart(f"{host}:{port} {why}") from error
-
-
-def _address(name: tuple[str, int]) -> str:
-    host, port = name[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

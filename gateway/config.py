@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from discovery.config import RegistryConfig
+from tls.config import ClientTls, ServerTls
 
 MIB = 1 << 20
 
@@ -166,6 +167,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     listen: Listen = Listen()
     operator: Operator = Operator()
+    tls: ServerTls = ServerTls()
+    node_tls: ClientTls = ClientTls()
     registry: RegistryConfig = RegistryConfig()
     limits: Limits = Limits()
     routing: Routing = Routing()

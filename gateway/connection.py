@@ -180,11 +180,12 @@ class Connection(RequestHandler):
             return
         more_may_come = self._deaf or self._messages or not self._incoming.is_eof()
         self._deaf = True
-        if self._finished or not more_may_come or not transport.can_write_eof():
+        if self._finished or not more_may_come:
             transport.close()
             return
-        with contextlib.suppress(OSError, RuntimeError):
-            transport.write_eof()
+        if transport.can_write_eof():  # TLS has no half-closed connections: the answer's length tells its end
+            with contextlib.suppress(OSError, RuntimeError):
+                transport.write_eof()
         self._lingering_until = time.monotonic() + self._limits.linger_seconds
         self._reading_paused = self._buffer_paused = False
         self._resume_transport_reading()

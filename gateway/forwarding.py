@@ -52,29 +52,33 @@ class Trust:
 class Forwarding:
     """Writes down the way of requests under one pseudonym and one trust."""
 
-    def __init__(self, pseudonym: str, trust: Trust) -> None:
+    def __init__(self, pseudonym: str, trust: Trust, scheme: str = "http") -> None:
+        """`scheme` is what clients speak to us."""
         self._via = f"1.1 {pseudonym}"
         self._pseudonym = pseudonym.lower()
         self._trust = trust
+        self._scheme = scheme
 
     def client(self, peer: str, head: Head) -> str:
         """Whose request this is."""
         chain = head.said.get("x-forwarded-for")
         return peer if chain is None else self._trust.client(peer, chain)
 
-    def fields(self, head: Head, peer: str, scheme: str, request_id: str, trace: ids.Trace) -> list[tuple[str, str]]:
+    def fields(self, head: Head, peer: str, request_id: str, trace: ids.Trace) -> list[tuple[str, str]]:
         """All fields for the node. Raises BadRequest for a loop."""
         said = head.said
         via, host, chain = said.get("via"), said.get("host", ""), said.get("x-forwarded-for")
-        if chain is not None and self._trust.believes(peer):
-            scheme = said.get("x-forwarded-proto", scheme)
+        scheme = said.get("x-forwarded-proto")
+        if (chain is not None or scheme is not None) and self._trust.believes(peer):
             host = said.get("x-forwarded-host", host)
-            peer = f"{chain[-_LONGEST_CHAIN:]}, {peer}"
+            peer = peer if chain is None else f"{chain[-_LONGEST_CHAIN:]}, {peer}"
+        else:
+            scheme = None
         fields = [
             *head.passing,
             ("Via", self._via if via is None else self._longer_way(via)),
             ("X-Forwarded-For", peer),
-            ("X-Forwarded-Proto", scheme),
+            ("X-Forwarded-Proto", scheme or self._scheme),
             ("X-Forwarded-Host", host),
             (REQUEST_ID, request_id),
             (TRACEPARENT, trace.traceparent),

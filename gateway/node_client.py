@@ -36,8 +36,12 @@ class NodeClient:
         ssl_context: ssl.SSLContext | None = None,
         idle_seconds: float = 20.0,
         stall_seconds: float = 10.0,
+        server_name: str = "",
     ) -> None:
-        """`networks`: where nodes may live, None allows all. With `ssl_context` every node is spoken to by TLS."""
+        """`networks`: where nodes may live, None allows all. With `ssl_context` every node is spoken to by TLS.
+
+        Its certificate must name `server_name`, or the node's address if that is empty.
+        """
         self._loop = asyncio.get_running_loop()
         self._connect_seconds = connect_seconds
         self.pool = Pool(
@@ -46,6 +50,7 @@ class NodeClient:
                 idle_seconds=idle_seconds,
                 networks=networks,
                 ssl_context=ssl_context,
+                server_name=server_name,
             )
         )
 

@@ -28,6 +28,7 @@ class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float = 20.0  # below the idle limit of most servers, so that we close first
     networks: Networks | None = None  # where nodes may live; None allows every address, for tests
     ssl_context: ssl.SSLContext | None = None  # every node is spoken to by TLS with this
+    server_name: str = ""  # what their certificates name instead of their addresses
 
 
 class Pool:
@@ -83,6 +84,10 @@ class Pool:
             connection.abort()
         return connection
 
+    def trust(self, context: ssl.SSLContext) -> None:
+        """Connect with this context from now on; connections that stand are left as they are."""
+        self.options = msgspec.structs.replace(self.options, ssl_context=context)
+
     def forget(self, instance: Instance) -> None:
         """Close what waits idle for a node that left."""
         shelf = self._shelves.pop((instance.host, instance.port), None)
@@ -113,7 +118,7 @@ class Pool:
 
     async def _dial(self, connection: Connection, host: str, instance: Instance) -> None:
         context = self.options.ssl_context
-        name = instance.host if context is not None else None
+        name = self.options.server_name or instance.host if context is not None else None
         await self._loop.create_connection(lambda: connection, host, instance.port, ssl=context, server_hostname=name)
 
     async def _address(self, instance: Instance) -> str:

@@ -31,6 +31,8 @@ from node.session import Session
 from node.sizes import Sizes, sizes
 from node.workers import Workers
 from repository.manifest import ArtefactError, read
+from tls.contexts import BadCertificate
+from tls.credentials import following, server_credentials
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ async def run(config: NodeConfig, ready: Callable[[str], None] | None = None, op
     try:
         node = Node(config, open_session)
         await node.start()
-    except (CannotStart, ArtefactError, UnfitAiohttp) as error:
+        loop.add_signal_handler(signal.SIGHUP, node.renew)
+    except (CannotStart, ArtefactError, BadCertificate, UnfitAiohttp) as error:
         log.error("cannot start: %s", error)
         return 1
     try:
@@ -121,6 +124,8 @@ class Node:
             runners=self.sizes.runners,
             beside=self._beside,
         )
+        tls = config.tls
+        self._certificate = server_credentials("node", tls) if tls.cert_file else None
         self._gauges()
         self._connections = Connections(self.api.handle, config.limits)
         self._listener: asyncio.Server | None = None
@@ -140,14 +145,27 @@ class Node:
         try:
             self._registrar = open_registrar(self.config.registry)
             self._listener = await asyncio.get_running_loop().create_server(
-                self._connections, listen.host, listen.port, backlog=listen.backlog
+                self._connections,
+                listen.host,
+                listen.port,
+                backlog=listen.backlog,
+                ssl=following(self._certificate) if self._certificate else None,
+                ssl_handshake_timeout=self.config.tls.handshake_seconds if self._certificate else None,
             )
         except ValueError as error:
             raise CannotStart(str(error)) from None
         except OSError as error:
             raise CannotStart(f"cannot listen on {listen.host}:{listen.port}: {error.strerror or error}") from None
         self._bound = self._listener.sockets[0].getsockname()[:2]
+        if self._certificate is not None:
+            looking = self._certificate.watch(self.config.tls.look_seconds)
+            self._tasks.append(asyncio.create_task(looking, name="certificate"))
         self._tasks.append(asyncio.create_task(lag.watch(self.metrics.lag), name="lag"))
+
+    def renew(self) -> None:
+        """Read the certificate's files now."""
+        if self._certificate is not None:
+            self._certificate.reload()
 
     async def become_ready(self) -> None:
         """Load and warm every model, then announce. Raises ArtefactError or CannotStart."""
@@ -217,6 +235,7 @@ class Node:
             max_pixels=self.sizes.max_pixels,
             device=announce.device or self.models.default.device,
             speed=announce.speed,
+            tls=self._certificate is not None,
         )
 
     def _gauges(self) -> None:
@@ -226,6 +245,9 @@ class Node:
         gauge("inference_rows_running", "Images or tensor rows in hand.", lambda: batcher.running)
         gauge("inference_rows_waiting", "Images or tensor rows waiting.", lambda: batcher.waiting)
         gauge("inference_work_seconds", "Predicted work not yet done.", lambda: self.load.work_ms / 1000)
+        if (certificate := self._certificate) is not None:
+            text = "When the certificate in use ends."
+            gauge("inference_tls_certificate_expiry_timestamp_seconds", text, lambda: certificate.expires)
         gauge("inference_decoded_bytes", "Bytes held by images being decoded.", lambda: batcher.room.held)
         gauge(
             "inference_models_ready",

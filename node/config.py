@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from discovery.config import RegistryConfig
+from tls.config import ServerTls
 
 MIB = 1 << 20
 
@@ -157,6 +158,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     pool: Annotated[Literal["light", "heavy"], Meta(description="which requests gateways send here first")] = "light"
     listen: Listen = Listen()
+    tls: ServerTls = ServerTls()
     models: Models = Models()
     announce: Announce = Announce()
     registry: RegistryConfig = RegistryConfig()

@@ -25,6 +25,8 @@ def build(parts: Parts) -> web.Application:
     collectors = Collectors()
     collectors.register(parts.metrics)
     collectors.register(Gauges(parts))
+    for collector in parts.collectors:
+        collectors.register(collector)
     for system in (ProcessCollector, PlatformCollector, GCCollector):
         system(registry=collectors)
     pulse = Pulse(parts)

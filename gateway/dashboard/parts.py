@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from prometheus_client.registry import Collector
 
 from gateway.balancing import POLICIES
 from gateway.config import GatewayConfig
@@ -47,6 +49,7 @@ class Parts:
     changed: Callable[[], None] = _nothing  # called after an action, since waiting requests may go now
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    collectors: Sequence[Collector] = ()  # metrics beside those of requests and nodes
     started: float = field(default_factory=time.monotonic)
 
     def document(self) -> Document:

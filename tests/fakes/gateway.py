@@ -7,6 +7,7 @@ async with FakeNode() as node, running(node) as gateway:
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -71,8 +72,8 @@ class Running:
         self.outcomes = Outcomes()
         gateway.api.observers.append(self.outcomes)
 
-    def client(self) -> Any:
-        return raw_client(self.address)
+    def client(self, context: ssl.SSLContext | None = None) -> Any:
+        return raw_client(self.address, context)
 
     async def post(self, body: bytes, path: str = "/v1/predict", headers: str = "") -> Reply:
         async with raw_client(self.address) as client:

@@ -16,13 +16,16 @@ from discovery.instance import Instance, Snapshot
 from gateway.config import GatewayConfig, Health, Operator
 from gateway.costs import Costs
 from gateway.dashboard.app import PULSE, build
+from gateway.dashboard.encryption import EncryptionMetrics
 from gateway.dashboard.parts import Parts
 from gateway.dashboard.pulse import Pulse
+from gateway.encryption import Encryption
 from gateway.fleet import Fleet
 from gateway.journal import Journal
 from gateway.metrics import Metrics
 from gateway.registry_state import RegistryState
 from gateway.scheduler import Scheduler
+from tls.config import ClientTls, ServerTls
 
 TOKEN = "only-operators-know"
 
@@ -58,6 +61,7 @@ class Desk:
             registry=self.registry,
             config=self.config,
             changed=self._changed,
+            collectors=[EncryptionMetrics(Encryption(ServerTls(), ClientTls()))],
         )
         self.url = ""
         self.pulse: Pulse | None = None

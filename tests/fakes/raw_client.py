@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -88,17 +89,17 @@ class RawClient:
 
 
 @asynccontextmanager
-async def raw_client(address: tuple[str, int] | str) -> AsyncIterator[RawClient]:
-    """One connection to (host, port) or "host:port"."""
+async def raw_client(address: tuple[str, int] | str, context: ssl.SSLContext | None = None) -> AsyncIterator[RawClient]:
+    """One connection to (host, port) or "host:port", with a context by TLS."""
     if isinstance(address, str):
         host, _, port = address.rpartition(":")
         address = host, int(port)
-    reader, writer = await asyncio.open_connection(*address, limit=1 << 22)
+    reader, writer = await asyncio.open_connection(*address, limit=1 << 22, ssl=context)
     try:
         yield RawClient(reader, writer)
     finally:
         writer.close()
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()  # uvloop cannot be closed before
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.fakes.authority import CERTIFICATES
 from tests.fakes.operators import desk, session
 from tests.fakes.outcomes import failed, outcome, refused
 from tests.fakes.serving import serving
 from tests.get_promtool import obtain
+from tls.config import ServerTls
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -23,7 +25,7 @@ DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 TYPES = {"timeseries", "stat", "gauge", "bargauge", "heatmap", "table", "row"}
 # What PromQL itself brings: functions, aggregations, keywords.
 PROMQL = """sum max min avg count rate increase by on without and or unless vector scalar ceil round abs offset bool
-    histogram_quantile quantile_over_time avg_over_time label_values"""
+    histogram_quantile quantile_over_time avg_over_time label_values time"""
 WORDS = set(PROMQL.split())
 
 
@@ -56,9 +58,9 @@ async def gateway_page() -> bytes:
 
 
 async def node_page(folder: Path) -> bytes:
-    """/metrics of a node."""
-    async with serving(folder) as node:
-        return (await node.get("/metrics")).body
+    """/metrics of a node that speaks TLS."""
+    async with serving(folder, tls=ServerTls(cert_file=str(CERTIFICATES / "node.pem"))) as node:
+        return node.node.metrics.page()
 
 
 def exposed(page: bytes) -> set[str]:

@@ -1,0 +1,1 @@
+"""Certificates: contexts for what listens and for what connects, read again when their files change."""
