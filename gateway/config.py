@@ -78,15 +78,18 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool, Meta(description="move the threshold until each pool's share of work is its share of capacity")
     ] = False
     aging: Annotated[
-        float, Meta(ge=0, description="heap key = arrival + aging x predicted seconds; 3 won the sweep")
+        float, Meta(ge=0, description="who is next: arrival + aging x predicted seconds; 3 won the sweep")
     ] = 3.0
+    aging_at_ease: Annotated[
+        float, Meta(ge=0, description="the same within a class while nobody is late: by arrival; grows to aging")
+    ] = 0.0
     prefetch_lead: Annotated[
         float, Meta(ge=0, description="seconds before a node frees that the next body is sent")
-    ] = 0.05
+    ] = 0.02
     spill_light_to_heavy: Annotated[bool, Meta(description="idle heavy nodes take light work")] = True
     spill_heavy_to_light: Annotated[bool, Meta(description="light nodes that can hold it take oversized work")] = True
     spill_gate: Annotated[float, Meta(ge=0, le=1, description="share of the target the heavy pool must threaten")] = 0.5
-    spill_cap: Annotated[float, Meta(ge=0, le=1, description="share of light slots oversized work may hold")] = 0.34
+    spill_cap: Annotated[float, Meta(ge=0, le=1, description="share of light slots oversized work may hold")] = 0.25
     slo_light_ms: Annotated[
         float, Meta(ge=0, description="target of light work: what pages and simulations judge by")
     ] = 250.0

@@ -102,7 +102,7 @@ class Placement:
 
     def _threatened(self, lane: Lane, ticket: Ticket, now: float, back_ms: float) -> bool:
         """Whether its own pool would use up too much of the target (ROUTING 4.2, spill_gate)."""
-        limit = ticket.arrival + self.routing.spill_gate * self._target(ticket)
+        limit = ticket.arrival + self.routing.spill_gate * self.target(ticket)
         return self._elsewhere(lane.home, ticket, lane, None, now, back_ms, limit) > limit
 
     def _block(self, lane: Lane, ticket: Ticket, now: float) -> None:
@@ -120,9 +120,11 @@ class Placement:
             return 0
         return max(1, int(share * sum(peers.slots for peers in light) + 0.5))
 
-    def _target(self, ticket: Ticket) -> float:
+    def target(self, ticket: Ticket) -> float:
+        """Seconds from its arrival in which it should be answered."""
         budget = ticket.deadline - ticket.arrival
-        return min(budget, self.routing.slo_heavy_ms * 1e-3) if self.routing.slo_heavy_ms else budget
+        slo = (self.routing.slo_heavy_ms if ticket.heavy else self.routing.slo_light_ms) * 1e-3
+        return slo if 0.0 < slo < budget else budget
 
     def _oldest_heavy_key(self, heavy: Sequence[Peers]) -> float | None:
         """The key of the first heavy ticket that could use one of these nodes; None when none waits."""
@@ -143,20 +145,13 @@ class Placement:
         return soonest(groups, ticket.cost_ms, now, self.routing.prefetch_lead if ahead else -1.0, lane.tried)
 
     def _by_policy(self, groups: Sequence[Peers], ticket: Ticket, lane: Lane, now: float, ahead: bool) -> Pick | None:
-        nodes = [node for peers in groups for node in peers if self._eligible(node, lane, now, ahead)]
+        lead = self.routing.prefetch_lead if ahead else -1.0
+        nodes = [node for peers in groups for node in peers if _eligible(node, lane, now, lead)]
         if not nodes:
             return None
         node = self._policy(nodes, ticket.cost_ms, now, self.rng)
         starts = now + node.free_in(now)
         return node, starts, starts + ticket.cost_ms * node.next_ms + node.lag, ""
-
-    def _eligible(self, node: Backend, lane: Lane, now: float, ahead: bool) -> bool:
-        if node.id in lane.tried:
-            return False
-        if node.open:
-            return True
-        may = ahead and node.in_flight <= node.capacity and now >= node.prefetch_from
-        return may and node.free_in(now) <= self.routing.prefetch_lead
 
     def _better_wait(self, lane: Lane, ticket: Ticket, pick: Pick, now: float, back_ms: float) -> bool:
         """Whether it should finish sooner by waiting for a node that is busy now."""
@@ -202,6 +197,14 @@ class Placement:
         if power <= 1e-9:
             return INFINITY
         return max(soonest_end, now + (back_ms + max(0.0, left)) / power + ticket.cost_ms * fastest)
+
+
+def _eligible(node: Backend, lane: Lane, now: float, lead: float) -> bool:
+    if node.id in lane.tried:
+        return False
+    if node.open:
+        return True
+    return lead >= 0.0 and node.in_flight <= node.capacity and now >= node.prefetch_from and node.free_in(now) <= lead
 
 
 def _changes(groups: Sequence[Peers]) -> int:

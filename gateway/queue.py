@@ -1,7 +1,8 @@
 """Who is next when a slot frees: bounded heaps of waiting tickets, one per set of nodes that they may choose from.
 
-The key is arrival + aging x predicted seconds: small first, and nobody is passed for ever, since whoever arrives
-later than that time has a larger key (HAProxy's set-priority-offset; ROUTING 5.6).
+Between the classes the key is arrival + aging x predicted seconds: small first, and nobody is passed for ever, since
+whoever arrives later than that time has a larger key (HAProxy's set-priority-offset; ROUTING 5.6). Within a class it is
+the same with less ageing, none while everybody is in time (gateway/pressure.py).
 """
 
 from __future__ import annotations
@@ -114,12 +115,12 @@ class Queue:
         return lane
 
     def push(self, ticket: Ticket, lane: Lane, hopeless_at: float) -> None:
-        """Let a ticket wait. Its key must be set."""
+        """Let a ticket wait. Its key and order must be set."""
         self._lanes.setdefault(lane.key, lane)
         self._heads = None
         self._sequence += 1
         ticket.lane, ticket.place = lane, self._sequence
-        heappush(lane.heap, (ticket.key, self._sequence, ticket))
+        heappush(lane.heap, (ticket.order, self._sequence, ticket))
         heappush(self._timers, (hopeless_at, self._sequence, ticket))
         (self.heavy if lane.heavy else self.light).add(ticket, 1)
         if len(self._timers) > 2 * len(self) + 64:
@@ -171,7 +172,7 @@ class Queue:
         self._timers.clear()
         self._heads = None
         self.light, self.heavy = Tally(), Tally()
-        return sorted(tickets, key=lambda ticket: ticket.key)
+        return sorted(tickets, key=lambda ticket: ticket.order)
 
     def oldest(self, heavy: bool) -> float | None:
         """The earliest arrival among the waiting of one class."""

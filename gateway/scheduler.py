@@ -18,12 +18,13 @@ from gateway.explain import explain
 from gateway.fleet import Fleet
 from gateway.lease import Lease
 from gateway.placement import Placement
+from gateway.pressure import Pressure
 from gateway.queue import Lane, Queue
 from gateway.reach import NOWHERE
 from gateway.refusals import Refusals
 from gateway.shelves import populated
 from gateway.ticket import Ticket
-from wire.errors import WireError
+from wire.errors import Hopeless, QueueFull, WireError
 
 Binding = tuple[Ticket, Lease | WireError]
 
@@ -43,6 +44,7 @@ class Scheduler:
         self.classifier = Classifier(fleet, costs, routing)
         self.refusals = Refusals(fleet, self.queue, rng)
         self._placement = Placement(routing, self.queue, rng)
+        self.pressures = Pressure(), Pressure()  # of light and of heavy work
         self._version = fleet.version
         self._answers = 0
         self._wake = inf  # when the waiting ones want to be looked at, as last told
@@ -81,13 +83,16 @@ class Scheduler:
         is the same ticket with its original arrival and the failed node in `tried`.
         """
         self.fleet.refresh_if_due(now)
-        ticket.key = ticket.arrival + self.routing.aging * ticket.cost_ms * 1e-3
+        routing, seconds = self.routing, ticket.cost_ms * 1e-3
+        ticket.key = ticket.arrival + routing.aging * seconds
+        ease = routing.aging_at_ease
+        ticket.order = ticket.arrival + (ease + (routing.aging - ease) * self.pressures[ticket.heavy].level) * seconds
         try:
             lane = self._lane(ticket)
             self._check_nodes(ticket, lane, now)
             waiting = lane.head()
             # A newcomer goes first only if nobody before it could go by now: a timer may be late.
-            if (waiting is None or ticket.key < waiting.key) and not (now >= self._wake and len(self.queue)):
+            if (waiting is None or ticket.order < waiting.order) and not (now >= self._wake and len(self.queue)):
                 lease = self._try(lane, ticket, now)
                 if lease is not None:
                     return lease
@@ -97,7 +102,7 @@ class Scheduler:
             if not self.queue.fits(ticket):
                 raise self.refusals.full(lane)
         except WireError as error:
-            self.refusals.count(error)
+            self._refuse(ticket, error)
             raise
         self.queue.push(ticket, lane, hopeless_at)
         return None
@@ -139,7 +144,7 @@ class Scheduler:
                 lease = self._try(lane, ticket, now)
             except WireError as error:
                 self.queue.remove(ticket)
-                self.refusals.count(error)
+                self._refuse(ticket, error)
                 bound.append((ticket, error))
                 return True
             if lease is not None:
@@ -162,6 +167,7 @@ class Scheduler:
             raise self.refusals.hopeless(lane, ticket, now)
         if queued:
             self.queue.remove(ticket)
+        self.pressures[lane.heavy].count(finish - ticket.arrival > self._placement.target(ticket))
         ticket.attempts += 1
         lease = Lease(self, ticket, now, backend, starts, finish, note)
         if ticket.explain:  # before the claim: candidates as they were
@@ -241,7 +247,7 @@ class Scheduler:
                 continue
             self.queue.remove(ticket)
             error = self.refusals.hopeless(lane, ticket, now)
-            self.refusals.count(error)
+            self._refuse(ticket, error)
             bound.append((ticket, error))
 
     def _lay_lanes_anew(self, bound: list[Binding]) -> None:
@@ -252,8 +258,13 @@ class Scheduler:
                 lane = self._lane(ticket)
                 self.queue.push(ticket, lane, self._hopeless_at(lane, ticket))
             except WireError as error:
-                self.refusals.count(error)
+                self._refuse(ticket, error)
                 bound.append((ticket, error))
+
+    def _refuse(self, ticket: Ticket, error: WireError) -> None:
+        self.refusals.count(error)
+        if isinstance(error, Hopeless | QueueFull):
+            self.pressures[ticket.heavy].count(late=True)
 
     # ---- numbers for page and metrics ------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ class Ticket:
     tried: set[str] = field(default_factory=set)  # ids of the backends tried before
 
     # Kept by the queue, nobody else's business.
-    key: float = 0.0  # its place in the heap
+    key: float = 0.0  # its place beside the other class
+    order: float = 0.0  # its place in its lane
     lane: Lane | None = None  # where it waits; None when it does not
     place: int = 0  # its number there

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.config import Routing
 from loadtest.compare import images
 from loadtest.compare.ports import Ports
 from loadtest.peers import PEERS, Peer, Target, Wanted, start
@@ -83,7 +84,7 @@ def _fleetgate(targets: Sequence[Target], scale: float, ports: Ports) -> Peer:
     }
     if scale != 1.0:
         options |= {
-            "routing.prefetch_lead": 0.05 * scale,
+            "routing.prefetch_lead": Routing().prefetch_lead * scale,
             "routing.slo_light_ms": LIGHT_MS * scale,
             "routing.slo_heavy_ms": HEAVY_MS * scale,
         }

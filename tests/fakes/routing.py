@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import msgspec
+import pytest
 
 from discovery.instance import Instance, Snapshot, Status
 from gateway.config import Health, Routing
@@ -13,6 +14,7 @@ from gateway.fleet import Fleet
 from gateway.lease import Lease
 from gateway.scheduler import Scheduler
 from gateway.ticket import Ticket
+from wire.errors import WireError
 
 MODEL = "m@1"
 
@@ -78,3 +80,15 @@ def bound(scheduler: Scheduler, now: float) -> dict[str, object]:
         each.request_id: result.backend.id if isinstance(result, Lease) else result.code
         for each, result in scheduler.bind(now)
     }
+
+
+def refusal(scheduler: Scheduler, wanted: Ticket, now: float = 0.0) -> WireError:
+    """The error with which it must be refused at once."""
+    with pytest.raises(WireError) as caught:
+        scheduler.submit(wanted, now)
+    return caught.value
+
+
+def retry_after(error: WireError) -> int:
+    """What it says about coming back."""
+    return int(error.headers["Retry-After"])

@@ -16,7 +16,7 @@ AGING = 3.0
 
 
 def push(queue: Queue, one: Ticket, hopeless_at: float = 1e9, tried: frozenset[str] = NOBODY) -> Ticket:
-    one.key = one.arrival + AGING * one.cost_ms * 1e-3
+    one.key = one.order = one.arrival + AGING * one.cost_ms * 1e-3
     queue.push(one, queue.lane(REACH, one.heavy, tried, True), hopeless_at)
     return one
 
