@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -28,6 +28,7 @@ from gateway.rate import Rate
 from gateway.request import Request
 from gateway.scheduler import Scheduler
 from gateway.ticket import Ticket
+from gateway.traced import Traced
 from wire import ids, paths
 from wire.errors import (
     BadRequest,
@@ -43,6 +44,7 @@ from wire.headers import (
     EXPLAIN,
     REQUEST_ID,
     RETRY_AFTER,
+    TRACEPARENT,
 )
 from wire.paths import Call
 from wire.sniff import Sniffed
@@ -85,6 +87,8 @@ class Api:
         self._local = local
         self._node_names = node_names
         self.observers = observers
+        # Whether a new trace of this id is written; None: no trace is, whoever began it.
+        self.sampled: Callable[[str], bool] | None = None
         self.bytes = ByteBudget(limits.buffered_bytes)
         self._no_body = Body(EMPTY_PAYLOAD, 0, limits, self.bytes)
         self._failures = Rate(_FAILURES_PER_SECOND)
@@ -111,7 +115,8 @@ class Api:
             raise
         except Exception:
             if self._failures.allows(outcome.at):
-                _log.exception("request failed", extra={"fields": {"request_id": outcome.request_id}})
+                fields = {"request_id": outcome.request_id, "trace_id": outcome.trace_id}
+                _log.exception("request failed", extra={"fields": fields})
             self._refuse(exchange, outcome, WireError("something broke inside the gateway"))
         finally:
             self.in_flight -= 1
@@ -124,8 +129,11 @@ class Api:
         if exchange.fault is not None:
             raise exchange.fault
         head = self._heads.read(exchange.headers.items())
-        outcome.request_id, trace = forwarding.names_of(head)
+        outcome.request_id, trace = forwarding.names_of(head, self.sampled)
         outcome.trace_id = trace.trace_id
+        if trace.flags and self.sampled is not None:
+            parent = ids.parse_traceparent(head.said.get(TRACEPARENT))
+            outcome.traced = Traced(trace, parent.span_id if parent is not None else "")
         try:
             target = strict.origin_target(exchange.method, exchange.version, exchange.target, head.said)
         except WireError:

@@ -43,8 +43,11 @@ from gateway.registry_state import RegistryState
 from gateway.retry_budget import RetryBudget
 from gateway.scheduler import Scheduler
 from gateway.server import Server, UnfitAiohttp, check_aiohttp
+from gateway.spans import Spans
 from gateway.trace import Trace
 from tls.credentials import following
+from tracing.exporter import open_exporter
+from tracing.span import Sampler
 
 _log = logging.getLogger("gateway")
 Ready = Callable[[str, str], None]
@@ -115,6 +118,12 @@ class Gateway:
             node_names=config.operator.node_names,
             observers=[self.metrics, self.journal, AccessLog(config.log, rng)],
         )
+        self.spans = open_exporter(config.tracing, "fleetgate-gateway", version("fleetgate"))
+        if self.spans is not None:
+            self.api.sampled = Sampler(config.tracing.sample_ratio).takes
+            to_nodes = "https" if self.encryption.nodes is not None else "http"
+            spans = Spans(self.spans.put, self.encryption.scheme, to_nodes)
+            self.api.observers.insert(0, spans)  # the first: it looks at the clock
         log = config.log
         self.trace = Trace(Path(log.trace), self.fleet, log.trace_bytes, log.trace_files) if log.trace else None
         if self.trace is not None:
@@ -181,6 +190,8 @@ class Gateway:
         await self.prober.close()
         await self.client.close()
         await self._operators.cleanup()
+        if self.spans is not None:
+            await self.spans.close()
         _log.info("stopped")
         return 1 if self._failed else 0
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from discovery.config import RegistryConfig
 from tls.config import ClientTls, ServerTls
+from tracing.config import Tracing
 
 MIB = 1 << 20
 
@@ -179,3 +180,4 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry: Retry = Retry()
     security: Security = Security()
     log: Log = Log()
+    tracing: Tracing = Tracing()

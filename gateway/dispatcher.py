@@ -23,8 +23,9 @@ from gateway.request import Request
 from gateway.retry_budget import RetryBudget
 from gateway.scheduler import Scheduler
 from gateway.ticket import Ticket
+from gateway.traced import Traced
 from gateway.verdicts import Verdict, judge
-from wire.errors import DeadlineMissed, NodeBusy, NodeGarbage, NodeUnreachable, NoNode, WireError
+from wire.errors import ClientGone, DeadlineMissed, NodeBusy, NodeGarbage, NodeUnreachable, NoNode, WireError
 
 # A deadline shorter than a node may need is the client's choice; one missed by far is the node's fault.
 _PATIENCE_SECONDS = 1.0
@@ -150,8 +151,10 @@ class Dispatcher:
         now = time.monotonic()
         lease = self._scheduler.submit(ticket, now)
         if lease is None:
-            lease = await self._wait(ticket, now)
-            outcome.queue_ms += (time.monotonic() - now) * 1000
+            try:
+                lease = await self._wait(ticket, now)
+            finally:
+                outcome.queue_ms += (time.monotonic() - now) * 1000
         outcome.attempts += 1
         outcome.node = lease.backend.id
         outcome.pool = lease.backend.pool
@@ -215,17 +218,21 @@ class Dispatcher:
 
     async def _attempt(self, lease: Lease, request: Request, outcome: Outcome) -> Served | WireError:
         held = False
+        result: Served | WireError | None = None
         try:
             budget_ms = (request.ticket.deadline - time.monotonic()) * 1000
             answer = await self._client.attempt(lease.backend, request, budget_ms)
-            served = self._answered(lease, answer, outcome)
+            result = self._answered(lease, answer, outcome)
             held = answer.rest is not None
-            return served
+            return result
         except WireError as error:
-            return self._failed(lease, request, error)
+            result = self._failed(lease, request, error)
+            return result
         finally:
             if not (held or lease.ending):
                 self.abandon(lease)
+            if outcome.traced is not None:
+                _note(outcome.traced, lease, result)
 
     def _answered(self, lease: Lease, answer: Answer, outcome: Outcome) -> Served:
         outcome.connect_ms += answer.connect_ms
@@ -273,6 +280,8 @@ class Dispatcher:
         if lease.ending != "busy":
             ticket.tried.add(lease.backend.id)
         outcome.retries += (code,)
+        if outcome.traced is not None:
+            request.headers = outcome.traced.again(request.headers)
         return True
 
     # How leases end. After each the freed slot goes to whoever waits for it.
@@ -296,6 +305,15 @@ class Dispatcher:
     def _busy(self, lease: Lease) -> None:
         lease.busy(time.monotonic())
         self.pump()
+
+
+def _note(traced: Traced, lease: Lease, result: Served | WireError | None) -> None:
+    """One attempt, for the trace; without a result the client hung up."""
+    if isinstance(result, Served):
+        status, error = result.answer.status, result.complaint
+    else:
+        status, error = 0, ClientGone.code if result is None else result.code
+    traced.attempted(lease.backend.instance, lease.claimed, time.monotonic(), status, error)
 
 
 def _service_ms(answer: Answer) -> float | None:

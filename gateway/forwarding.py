@@ -6,7 +6,7 @@ Rules: RFC 9110 section 7.6.3 (Via), W3C Trace Context.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from gateway.head import Head
@@ -94,11 +94,14 @@ class Forwarding:
         return f"{via}, {self._via}"
 
 
-def names_of(head: Head) -> tuple[str, ids.Trace]:
-    """The request's id, and our span below the client's. Without either from the client one id names both."""
+def names_of(head: Head, sampled: Callable[[str], bool] | None = None) -> tuple[str, ids.Trace]:
+    """The request's id, and our span below the client's. Without either from the client one id names both.
+
+    `sampled` chooses by their ids which of the traces that begin here are written.
+    """
     offered = head.said.get(_REQUEST_ID)
     parent = ids.parse_traceparent(head.said.get(TRACEPARENT))
-    trace = ids.child(parent)
+    trace = ids.child(parent, sampled)
     if offered is None and parent is None:
         return trace.trace_id, trace
     return ids.request_id(offered), trace

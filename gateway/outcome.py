@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway.decision import Decision
+from gateway.traced import Traced
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -38,4 +39,5 @@ class Outcome(msgspec.Struct, kw_only=True):
     trace_id: str = ""
     why: str = ""  # why this size class
     decision: Decision | None = None  # the explanation, when one was kept
+    traced: Traced | None = None  # what its spans need, when its trace is written
     explain: bool = False  # the client asked for it

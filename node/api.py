@@ -23,12 +23,13 @@ from node.load import Load
 from node.metrics import Metrics
 from node.models import Models
 from node.protocols import oip, plain, tfserving
+from node.spans import Spans, Traced
 from node.telling import Leaving, Telling
 from node.tensors import join
 from node.work import Job
 from node.workers import Workers
 from wire import ids, load_report, paths, timing
-from wire.errors import BadRequest, Draining, Hopeless, NodeBusy, WireError
+from wire.errors import BadRequest, ClientGone, Draining, Hopeless, NodeBusy, WireError
 from wire.headers import (
     BUDGET_MS,
     INFERENCE_HEADER_LENGTH,
@@ -37,6 +38,7 @@ from wire.headers import (
     REQUEST_ID,
     SERVER_TIMING,
     TIMEOUT_MS,
+    TRACEPARENT,
 )
 from wire.paths import Call, Kind
 
@@ -50,6 +52,7 @@ _COMPRESS_BYTES = 1024
 _INFLATE_BYTES = 32_768
 _PARSE_BYTES = 1 << 20
 _OUR_FAULT = frozenset({500, 504})
+_TRACED = web.RequestKey("TRACED", Traced)
 
 _READERS: dict[Kind, Callable[[Incoming, Engine, Intake], Asked]] = {
     Kind.PREDICT: plain.read,
@@ -76,6 +79,7 @@ class Api:
     ) -> None:
         self.leaving = Leaving()
         self.in_progress = 0
+        self.spans: Spans | None = None  # no traces are written
         self._models = models
         self._intake = intake
         self._batcher = batcher
@@ -116,25 +120,32 @@ class Api:
         except WireError as error:
             return _refused(request, error, request_id)
         except Exception:
-            log.exception("a call broke", extra={"request_id": request_id})
+            trace = ids.parse_traceparent(headers.get(TRACEPARENT))
+            fields = {"request_id": request_id, "trace_id": trace.trace_id if trace is not None else ""}
+            log.exception("a call broke", extra=fields)
             return _refused(request, WireError(), request_id)
 
     async def _infer_and_count(self, call: Call, request: web.BaseRequest, request_id: str) -> web.Response:
-        status = 499  # when it is cancelled
+        status, code = ClientGone.status, ClientGone.code  # when it is cancelled
+        traced = self.spans.begin(request.headers, request_id) if self.spans is not None else None
+        if traced is not None:
+            request[_TRACED] = traced
         try:
             response = await self._infer(call, request, request_id)
-            status = response.status
+            status, code = response.status, ""
         except WireError as error:
-            status = error.status
+            status, code = error.status, error.code
             raise
         except Exception:
-            status = 500
+            status, code = WireError.status, WireError.code
             raise
         else:
             return response
         finally:
             self._metrics.answered(call.route, status)
             self._load.answered(time.monotonic(), status in _OUR_FAULT)
+            if traced is not None and self.spans is not None:
+                self.spans.end(traced, request.method, request.raw_path.partition("?")[0], call.route, status, code)
 
     async def _infer(self, call: Call, request: web.BaseRequest, request_id: str) -> web.Response:
         engine = self._models.find(call.model, call.version, call.label)
@@ -149,6 +160,8 @@ class Api:
             asked = await self._understand(call, await self._receive(request, share), engine)
             budget_ms = min(filter(None, (budget_ms, asked.timeout_ms)), default=self._default_ms)
             job = Job(engine, asked.rows, clock(), start + budget_ms / 1000)
+            if (traced := request.get(_TRACED)) is not None:
+                traced.job, traced.received = job, time.monotonic()
             with self._load.work(job.predicted_ms):
                 rows = await self._batcher.run(job)
             done = clock()

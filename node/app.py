@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from discovery.instance import Instance, Registrar
@@ -29,10 +30,13 @@ from node.metrics import Metrics
 from node.room import Room
 from node.session import Session
 from node.sizes import Sizes, sizes
+from node.spans import Spans
 from node.workers import Workers
 from repository.manifest import ArtefactError, read
 from tls.contexts import BadCertificate
 from tls.credentials import following, server_credentials
+from tracing.exporter import open_exporter
+from tracing.span import Sampler
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +98,10 @@ class Node:
         self.config = config
         self.sizes = sizes(config)
         guard_pillow(self.sizes.max_pixels)
+        try:
+            self._exporter = open_exporter(config.tracing, "fleetgate-node", version("fleetgate"))
+        except ValueError as error:
+            raise CannotStart(str(error)) from None
         self.metrics = Metrics()
         self._loader = Workers("loader", 1)
         self._runners = Workers("runner", self.sizes.runners)
@@ -126,6 +134,9 @@ class Node:
         )
         tls = config.tls
         self._certificate = server_credentials("node", tls) if tls.cert_file else None
+        if self._exporter is not None:
+            scheme = "http" if self._certificate is None else "https"
+            self.api.spans = Spans(Sampler(config.tracing.sample_ratio).takes, self._exporter.put, scheme)
         self._gauges()
         self._connections = Connections(self.api.handle, config.limits)
         self._listener: asyncio.Server | None = None
@@ -211,6 +222,8 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for engine in self.models.engines:
             await engine.close()
+        if self._exporter is not None:
+            await self._exporter.close()
         for workers in (self._loader, self._runners, self._decoders, self._beside):
             workers.close()
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from discovery.config import RegistryConfig
 from tls.config import ServerTls
+from tracing.config import Tracing
 
 MIB = 1 << 20
 
@@ -168,3 +169,4 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: Images = Images()
     drain: Drain = Drain()
     log: Log = Log()
+    tracing: Tracing = Tracing()

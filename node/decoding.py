@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -89,6 +90,7 @@ class Decoding:
     ) -> None:
         self._big_in_hand -= big
         row.job.decode_ms += ms
+        row.job.decoded_at = time.monotonic()
         row.image = None
         self._jobs.release(row)
         if inputs is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -115,8 +116,10 @@ class Running:
         inputs = [row.inputs for row in rows if row.inputs is not None]
 
         def ran(outputs: Sequence[Arrays] | None, error: BaseException | None, ms: float) -> None:
+            now = time.monotonic()
             for job in {row.job: None for row in rows}:
                 job.infer_ms += ms
+                job.inferred_at = now
             if outputs is None:
                 self._failed(engine, rows, error, done)
             else:

@@ -67,6 +67,8 @@ class Job:
     left: int = 0  # rows not yet done
     decode_ms: float = 0.0  # spent
     infer_ms: float = 0.0  # spent in batches that held its rows
+    decoded_at: float = 0.0  # monotonic, when its latest row was; 0: none yet
+    inferred_at: float = 0.0
     started: bool = False  # work was put into it
     over: bool = False
 

@@ -10,3 +10,4 @@ compile() {
 compile dev --extra node --extra model --extra loadtest --extra compare --extra otel --group dev
 compile node --extra node --extra model --constraint requirements/dev.txt
 compile gateway --constraint requirements/dev.txt
+compile otel --extra otel --constraint requirements/dev.txt

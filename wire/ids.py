@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -50,9 +51,10 @@ def parse_traceparent(value: str | None) -> Trace | None:
     return Trace(trace_id, span_id, int(flags, 16) & _SAMPLED)
 
 
-def child(parent: Trace | None, *, sampled: bool = False) -> Trace:
-    """A new span below `parent`, or the first of a new trace, which is then `sampled` or not."""
+def child(parent: Trace | None, sampled: Callable[[str], bool] | None = None) -> Trace:
+    """A new span below `parent`, or the first of a new trace, which `sampled` may choose by its id."""
     if parent is not None:
         return Trace(parent.trace_id, os.urandom(8).hex(), parent.flags)
     digits = os.urandom(24).hex()
-    return Trace(digits[:32], digits[32:], _SAMPLED if sampled else 0)
+    trace_id = digits[:32]
+    return Trace(trace_id, digits[32:], _SAMPLED if sampled is not None and sampled(trace_id) else 0)

@@ -23,12 +23,12 @@ ENVIRONMENT = {**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1", "NO_COLO
 class Up:
     """`with Up("--light", "2") as fleet:` is ready inside the block, and gone after it."""
 
-    def __init__(self, *arguments: str, seconds: float = 120.0) -> None:
+    def __init__(self, *arguments: str, seconds: float = 120.0, **environment: str) -> None:
         command = [sys.executable, "-m", "fleetgate", "up", "--port", "0", "--operator-port", "0", *arguments]
         self.seconds = seconds
         self.output = ""
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, cwd=ROOT, env={**ENVIRONMENT, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
 
     def __enter__(self) -> Up:

@@ -59,7 +59,7 @@ def test_an_invalid_traceparent_is_dropped(value: str | None) -> None:
 
 def test_a_new_trace_is_sampled_only_when_asked() -> None:
     assert child(None).traceparent.endswith("-00")
-    assert child(None, sampled=True).traceparent.endswith("-01")
+    assert child(None, lambda _: True).traceparent.endswith("-01")
     assert child(None).trace_id != child(None).trace_id
 
 
