@@ -16,6 +16,8 @@ from node import body, inflate, strict
 from node.batcher import Batcher
 from node.config import Limits
 from node.connection import SERVER_NAME, SPOKEN, Connection, refusal
+from node.control import PREFIX as REPOSITORY
+from node.control import Control
 from node.engine import Engine, State
 from node.exchange import Answer, Asked, Incoming
 from node.intake import Intake
@@ -65,7 +67,7 @@ _READERS: dict[Kind, Callable[[Incoming, Engine, Intake], Asked]] = {
 class Api:
     """Answers calls. `handle` never raises, except when it is cancelled because the client hung up."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where all parts of a call's way meet
         self,
         *,
         models: Models,
@@ -76,6 +78,7 @@ class Api:
         limits: Limits,
         runners: int,
         beside: Workers,
+        control: Control,
     ) -> None:
         self.leaving = Leaving()
         self.in_progress = 0
@@ -88,6 +91,7 @@ class Api:
         self._limits = limits
         self._runners = runners
         self._beside = beside
+        self._control = control
         self._held = body.Held(limits.buffered_bytes)
         self._telling = Telling(models, load, batcher, metrics, self.leaving)
 
@@ -113,6 +117,8 @@ class Api:
             response.force_close()
             return response
         try:
+            if target.startswith(REPOSITORY):
+                return _response(await self._order(request), request_id)
             call = paths.parse(request.method, target)
             if call.inference:
                 return await self._infer_and_count(call, request, request_id)
@@ -124,6 +130,12 @@ class Api:
             fields = {"request_id": request_id, "trace_id": trace.trace_id if trace is not None else ""}
             log.exception("a call broke", extra=fields)
             return _refused(request, WireError(), request_id)
+
+    async def _order(self, request: web.BaseRequest) -> Answer:
+        path = request.raw_path.partition("?")[0]
+        self._control.check(request.method, path, request.headers, self.leaving.announced > 0)
+        with self._held.share() as share:
+            return await self._control.answer(path, (await self._receive(request, share)).body)
 
     async def _infer_and_count(self, call: Call, request: web.BaseRequest, request_id: str) -> web.Response:
         status, code = ClientGone.status, ClientGone.code  # when it is cancelled
@@ -155,7 +167,7 @@ class Api:
         budget_ms = _budget_ms(request.headers)
         clock = asyncio.get_running_loop().time
         start = clock()
-        with self._load.slot(), self._held.share() as share:
+        with engine.in_use(), self._load.slot(), self._held.share() as share:
             self._refuse_hopeless(budget_ms or self._default_ms)
             asked = await self._understand(call, await self._receive(request, share), engine)
             budget_ms = min(filter(None, (budget_ms, asked.timeout_ms)), default=self._default_ms)

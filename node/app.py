@@ -16,21 +16,24 @@ from pathlib import Path
 
 from discovery.instance import Instance, Registrar
 from discovery.registry import announced_host, open_registrar
-from node import lag, models
+from node import lag, shelf
 from node.api import Api
 from node.batcher import Batcher
 from node.config import NodeConfig
 from node.connection import Connections, UnfitAiohttp, check_aiohttp
+from node.control import Control
 from node.costs import Costs
 from node.engine import Engine, Open, Runs
 from node.images import Reader, guard_pillow
 from node.intake import Intake
 from node.load import Load
 from node.metrics import Metrics
+from node.models import Models
 from node.room import Room
 from node.session import Session
 from node.sizes import Sizes, sizes
 from node.spans import Spans
+from node.versions import Versions, Way
 from node.workers import Workers
 from repository.manifest import ArtefactError, read
 from tls.contexts import BadCertificate
@@ -108,7 +111,11 @@ class Node:
         self._decoders = Workers("decoder", self.sizes.decoders)
         self._beside = Workers("beside", 1)
         self._costs = Costs()
-        self.models = models.Models(self._engines(open_session or partial(_open, config, self.sizes)))
+        self._open_session = open_session or partial(_open, config, self.sizes)
+        self.models = Models([self._engine(place) for place in shelf.artefacts(config.models)])
+        way = Way(self._engine, self._announce, self.metrics.changed, config.drain.grace_seconds)
+        self.versions = Versions(self.models, config.models, way, self._costs, self._beside)
+        self._control = Control(self.versions, config.control.token)
         self.load = Load(self.sizes.slots, config.limits.waiting, time.monotonic())
         reader = Reader(self.sizes.max_pixels, config.limits.jpeg_scans, config.images.jpeg_margin)
         intake = Intake(reader, self._costs, config.limits.rows)
@@ -131,6 +138,7 @@ class Node:
             limits=config.limits,
             runners=self.sizes.runners,
             beside=self._beside,
+            control=self._control,
         )
         tls = config.tls
         self._certificate = server_credentials("node", tls) if tls.cert_file else None
@@ -143,6 +151,7 @@ class Node:
         self._bound = config.listen.host, config.listen.port
         self._registrar: Registrar | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def address(self) -> str:
@@ -180,22 +189,23 @@ class Node:
 
     async def become_ready(self) -> None:
         """Load and warm every model, then announce. Raises ArtefactError or CannotStart."""
-        for engine in self.models.engines:
-            await engine.open()
-            if bucket := engine.usual_bucket:
-                self._costs.expect_run(bucket, engine.run_ms)
-            self._tasks.append(asyncio.create_task(engine.keep(), name=f"keep {engine.title}"))
-            log.info("model is warm", extra={"model": engine.title, "run_ms": engine.run_ms})
+        await self.versions.start()
         assert self._registrar is not None
         try:
             await self._registrar.announce(self._instance())
         except (ValueError, OSError) as error:
             raise CannotStart(f"cannot announce: {error}") from None
+        if self.config.models.watch_seconds and not self.config.models.artefacts:
+            self._watching = asyncio.create_task(self.versions.watch(), name="watch models")
+            self._tasks.append(self._watching)
 
     async def leave(self) -> None:
         """Tell gateways, serve on for a while, then take nothing new and finish what has begun to come."""
         drain, leaving = self.config.drain, self.api.leaving
         leaving.announced = time.monotonic()
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._control.close()
         if self._registrar is not None:
             await self._registrar.withdraw()
         await asyncio.sleep(drain.grace_seconds)
@@ -224,15 +234,21 @@ class Node:
             await engine.close()
         if self._exporter is not None:
             await self._exporter.close()
+        await self.versions.close()
         for workers in (self._loader, self._runners, self._decoders, self._beside):
             workers.close()
 
-    def _engines(self, open_session: Open) -> list[Engine]:
-        pause = self.config.session.rebuild_seconds
-        return [
-            Engine(place, read(place), open_session, self._loader, pause)
-            for place in models.artefacts(self.config.models)
-        ]
+    def _engine(self, place: Path) -> Engine:
+        return Engine(place, read(place), self._open_session, self._loader, self.config.session.rebuild_seconds)
+
+    async def _announce(self) -> None:
+        """Tell the registry what has changed; a node that is leaving has told it all."""
+        if self._registrar is None or self.api.leaving.announced:
+            return
+        try:
+            await self._registrar.announce(self._instance())
+        except (ValueError, OSError) as error:
+            log.error("cannot announce what is served now: %s", error)
 
     def _instance(self) -> Instance:
         announce, registry = self.config.announce, self.config.registry
@@ -243,7 +259,7 @@ class Node:
             host=host,
             port=port,
             pool=self.config.pool,
-            models=tuple(engine.title for engine in self.models.engines),
+            models=self.models.titles,
             capacity=self.sizes.slots,
             max_pixels=self.sizes.max_pixels,
             device=announce.device or self.models.default.device,
@@ -267,14 +283,16 @@ class Node:
             "Models that can serve.",
             lambda: len(self.models.engines) - len(self.models.unready),
         )
+        gauge("inference_models_failed", "Versions that could not be loaded.", lambda: len(self.models.failures))
 
 
-def _open(config: NodeConfig, counts: Sizes, artefact: Path) -> Runs:
+def _open(config: NodeConfig, counts: Sizes, artefact: Path, *, gently: bool) -> Runs:
     return Session.load(
         artefact,
         counts.threads,
         counts.runners,
         device=config.session.device,
         max_rows=config.batch.max_rows,
+        gently=gently,
         progress=log.info,
     )

@@ -32,6 +32,19 @@ class Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: Annotated[
         tuple[str, ...], Meta(description="models of the root, name or name@version; empty: the newest of each")
     ] = ()
+    watch_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="between looks at the root: its newest whole version is loaded and switched to; 0: never",
+        ),
+    ] = 5.0
+    keep_seconds: Annotated[
+        float, Meta(ge=0, description="the version before stays warm: for those who name it, and for a way back")
+    ] = 60.0
+    load_seconds: Annotated[
+        float, Meta(gt=0, description="a version that is not warm by then has failed; beside others it is not hurried")
+    ] = 600.0
 
 
 class Announce(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +151,14 @@ class Images(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
 
 
+class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may load and unload models by a call (docs/operations.md)."""
+
+    token: Annotated[
+        str, Meta(description="of /v2/repository/models/…/load and unload; empty: nobody, only the root's files decide")
+    ] = ""
+
+
 class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the node leaves."""
 
@@ -167,6 +188,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: Batch = Batch()
     limits: Limits = Limits()
     images: Images = Images()
+    control: Control = Control()
     drain: Drain = Drain()
     log: Log = Log()
     tracing: Tracing = Tracing()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Protocol
@@ -51,7 +52,12 @@ class Runs(Protocol):
         ...
 
 
-Open = Callable[[Path], Runs]
+class Open(Protocol):
+    """Makes a warm session of an artefact; blocks for seconds. `gently`: requests are being served meanwhile."""
+
+    def __call__(self, artefact: Path, /, *, gently: bool) -> Runs:
+        """Raises ArtefactError, or whatever the session raised while it was warmed."""
+        ...
 
 
 class State(StrEnum):
@@ -82,6 +88,9 @@ class Engine:
         self._pause = pause
         self._session: Runs | None = None
         self._sick = asyncio.Event()
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
 
     def __repr__(self) -> str:
         return f"<Engine {self.title} {self.state}>"
@@ -111,9 +120,28 @@ class Engine:
         example = _example(self.manifest, 1)
         return self.bucket({name: array.shape[1:] for name, array in example.items()}) if example else None
 
-    async def open(self) -> None:
-        """Load and warm the session. Raises what loading raised; the engine is then still loading."""
-        session, self.run_ms = await self._loader.call(self._open_and_measure)
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """For as long as a request means it, from the moment it was found."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    async def unused(self) -> None:
+        """Wait until no request means it."""
+        await self._unused.wait()
+
+    async def open(self, *, gently: bool = False, seconds: float | None = None) -> None:
+        """Load and warm the session. Raises what loading raised, or TimeoutError; the engine is then still loading.
+
+        `gently`, beside requests that are being served, nothing is measured: it would tell of them.
+        """
+        session, self.run_ms = await self._loader.call(partial(self._open_and_measure, gently), seconds)
         self._session, self.buckets, self.device = session, session.buckets, session.device
         self._sick.clear()
         self._become(State.READY, "")
@@ -158,10 +186,10 @@ class Engine:
         self._session = None  # not closed: whatever hangs in it would hang its closing
         self._sick.set()
 
-    async def close(self) -> None:
+    async def close(self, why: str = "the node is leaving") -> None:
         """Release the session."""
         session, self._session = self._session, None
-        self._become(State.CLOSED, "the node is leaving")
+        self._become(State.CLOSED, why)
         if session is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(5):
@@ -175,8 +203,10 @@ class Engine:
             raise ModelFailed(f"{self.title} has no session")
         return self._session
 
-    def _open_and_measure(self) -> tuple[Runs, dict[int, float]]:
-        session = self._open_session(self.artefact)
+    def _open_and_measure(self, gently: bool) -> tuple[Runs, dict[int, float]]:
+        session = self._open_session(self.artefact, gently=gently)
+        if gently:
+            return session, {}
         examples = {size: _example(self.manifest, size) for size in session.buckets}
         return session, {size: _best_of(session, inputs) for size, inputs in examples.items() if inputs}
 

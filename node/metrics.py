@@ -42,6 +42,12 @@ class Metrics:
         self._lag = Histogram(
             "event_loop_lag_seconds", "How late the event loop is.", buckets=_LAG_SECONDS, registry=self.registry
         )
+        self._changes = Counter(
+            "inference_model_changes",
+            "Versions loaded, switched to, failed to load, unloaded.",
+            ("model", "outcome"),
+            registry=self.registry,
+        )
         # Finding a child by its labels takes as long as all the rest.
         self._phase_of = cache(self._duration.labels)
         self._rows_of = cache(self._rows.labels)
@@ -66,6 +72,15 @@ class Metrics:
     def phase(self, engine: Engine, phase: str, ms: float) -> None:
         """Time spent: queue, preprocess, infer or postprocess."""
         self._phase_of(engine.title, phase).observe(ms / 1000)
+
+    def changed(self, title: str, outcome: str) -> None:
+        """A version was loaded, switched to, unloaded, or failed. Of what is unloaded nothing more is told."""
+        self._changes.labels(title.partition("@")[0], outcome).inc()
+        if outcome == "unloaded":
+            for family in (self._duration, self._rows):
+                family.remove_by_labels({"model": title})
+            self._phase_of.cache_clear()
+            self._rows_of.cache_clear()
 
     def answered(self, route: str, status: int) -> None:
         """One inference call ended."""

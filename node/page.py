@@ -19,8 +19,10 @@ def text(models: Models, load: Load, batcher: Batcher, leaving: bool) -> bytes:
             f"{engine.title:40} {engine.state}"
             + (f": {engine.why}" if engine.why else "")
             + (" (default)" if engine is models.default and len(models.engines) > 1 else "")
+            + ("" if models.is_current(engine) else ", only for calls that name its version")
             for engine in models.engines
         ),
+        *(f"{title:40} cannot be loaded: {why}" for title, why in sorted(models.failures.items())),
         "",
         f"slots      {min(load.admitted, load.slots)} of {load.slots} taken, {load.queued} requests wait",
         f"rows       {batcher.running} in hand, {batcher.waiting} waiting",

@@ -27,6 +27,11 @@ Array = NDArray[Any]
 Device = Literal["auto", "cpu", "gpu"]
 v1 = tf.compat.v1
 
+# TensorFlow's objects, half a million, live as long as the process: looking for garbage among them, as Python does
+# now and then, would hold the event loop for 0.2 s each time.
+gc.collect()
+gc.freeze()
+
 
 class Runner:
     """One TensorFlow session on one graph. `run` may be called from several threads at once."""
@@ -38,12 +43,19 @@ class Runner:
         )
         self._session = v1.Session(graph=_imported(graph), config=config)
         self._close = weakref.finalize(self, self._session.close)  # at exit too: TensorFlow's own clean-up complains
+        self._manifest = manifest
+
+    def prepare(self) -> None:
+        """Place and optimise the graph, before the first run; raises `ArtefactError`.
+
+        Most of a load's time, and it holds the interpreter for moments only. Not the public `make_callable`: given
+        feeds, that is `Session.run`, 0.1 ms slower at every call.
+        """
         try:
-            # Not the public `make_callable`: given feeds, that is `Session.run`, 0.1 ms slower at every call.
             self._call = self._session._make_callable_from_options(
                 config_pb2.CallableOptions(
-                    feed=[spec.tensor for spec in manifest.inputs],
-                    fetch=[spec.tensor for spec in manifest.outputs],
+                    feed=[spec.tensor for spec in self._manifest.inputs],
+                    fetch=[spec.tensor for spec in self._manifest.outputs],
                 )
             )
         except tf.errors.OpError as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from node.gently import gently as run_gently
 from repository.manifest import Manifest, TensorSpec, load, read_file, read_labels
 from wire.errors import BadRequest
 
@@ -38,13 +40,15 @@ class Session:
         *,
         device: Literal["auto", "cpu", "gpu"] = "auto",
         max_rows: int | None = None,
+        gently: bool = False,
         progress: Callable[[str], None] = lambda _: None,
     ) -> Session:
         """Verify and load an artefact, then run every bucket; returns only when warm. Blocks for seconds.
 
         `threads` are the cores it may use, `runners` how many calls of `run` it expects at once; more calls are
-        served, but share the cores. `max_rows` leaves out larger batch buckets. Raises `ArtefactError` for an
-        artefact that must not or cannot be served.
+        served, but share the cores. `max_rows` leaves out larger batch buckets. `gently` takes only the processor
+        time that others leave, as far as it can. Raises `ArtefactError` for an artefact that must not or cannot be
+        served.
         """
         manifest = load(artefact)
         progress(f"loading {manifest.name} {manifest.version}")
@@ -56,8 +60,9 @@ class Session:
         smallest = manifest.batch_buckets[:1]
         buckets = [size for size in manifest.batch_buckets if max_rows is None or size <= max_rows] or smallest
         session = cls(manifest, read_labels(artefact, manifest), runner, buckets)
+        warm = partial(session._warm, progress)
         try:
-            session._warm(progress)
+            run_gently(warm) if gently else warm()
         except BaseException:
             runner.close()
             raise
@@ -104,6 +109,7 @@ class Session:
         return {spec.name: answer for spec, answer in zip(self.manifest.outputs, answers, strict=True)}
 
     def _warm(self, progress: Callable[[str], None]) -> None:
+        self._runner.prepare()
         for size in self.buckets or (1,):
             progress(f"warming up, batch {size}")
             self._runner.run(self._example(size))

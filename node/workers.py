@@ -43,8 +43,11 @@ class Workers:
         self._tasks.put(task)
         return task
 
-    async def call(self, work: Callable[[], T]) -> T:
-        """Have `work` done and wait for it; its own exceptions come through."""
+    async def call(self, work: Callable[[], T], seconds: float | None = None) -> T:
+        """Have `work` done and wait for it; its own exceptions come through.
+
+        After `seconds` it is abandoned: raises TimeoutError.
+        """
         future: asyncio.Future[T] = self._loop.create_future()
 
         def done(result: Any, error: BaseException | None, _ms: float) -> None:
@@ -55,8 +58,14 @@ class Workers:
             else:
                 future.set_exception(error)
 
-        self.submit(work, done)
-        return await future
+        task = self.submit(work, done)
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError:
+            if future.cancelled():
+                self.abandon(task)
+            raise
 
     def abandon(self, task: Task) -> None:
         """Give up on a task that hangs: its thread is written off and a fresh one takes its place."""

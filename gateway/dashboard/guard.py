@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import logging
 
@@ -10,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.config import Operator
+from wire.bearer import check_bearer
 from wire.errors import (
     CONTENT_TYPE,
     BadRequest,
@@ -101,8 +101,8 @@ def check_action(request: web.Request, config: Operator) -> None:
         "none",
     }:
         raise Forbidden(f"Changes come from our own page or with the header {ACTION_HEADER}: 1")
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given, wanted = token.strip().encode("utf-8", "replace"), config.token.encode()
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given, wanted):
+    try:
+        check_bearer(request.headers.get("Authorization", ""), config.token)
+    except Unauthorized:
         log.warning("operator token refused", extra={"fields": {"client": request.remote, "path": request.path}})
-        raise Unauthorized("The operator token is missing or wrong", headers={"WWW-Authenticate": "Bearer"})
+        raise

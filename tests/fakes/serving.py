@@ -87,9 +87,9 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """A node with `options` of NodeConfig, serving `manifests` (a model of brightness when there are none)."""
     places = [artefact_of(tmp_path / "models", manifest) for manifest in manifests or (describe(),)]
+    options.setdefault("models", Models(artefacts=tuple(map(str, places))))
     config = NodeConfig(
         listen=Listen(port=0),
-        models=Models(artefacts=tuple(map(str, places))),
         registry=RegistryConfig(url=f"dir:{tmp_path / 'registry'}"),
         **options,  # type: ignore[arg-type]
     )

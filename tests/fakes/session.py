@@ -103,7 +103,7 @@ class Sessions:
         self.opened: list[FakeSession] = []
         self._prepare = prepare
 
-    def __call__(self, place: Path) -> FakeSession:
+    def __call__(self, place: Path, *, gently: bool = False) -> FakeSession:
         session = FakeSession(artefact.load(place))
         self._prepare(session)
         self.opened.append(session)

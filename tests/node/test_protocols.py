@@ -145,7 +145,7 @@ async def test_without_a_version_the_newest_answers(tmp_path: Path) -> None:
         metadata = await node.get("/v2/models/bright")
 
     models = [answer.headers["X-Fleetgate-Model"] for answer in (newest, older, default)]
-    assert models == ["bright@10", "bright@9", "bright@9"]
+    assert models == ["bright@10", "bright@9", "bright@10"]
     assert [each["version"] for each in status.json["model_version_status"]] == ["10", "9"]
     assert metadata.json["versions"] == ["10", "9"]
 

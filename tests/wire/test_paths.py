@@ -54,6 +54,8 @@ NOWHERE = [
     "",
     "*",
     "/nothing",
+    "/v2/repository/index",  # a node answers these, and no gateway passes them on
+    "/v2/repository/models/lite0/load",
     "/v1/predict/",
     "/v1//predict",
     "//v1/predict",
