@@ -17,14 +17,16 @@ from gateway.admission import ByteBudget
 from gateway.body import Body
 from gateway.config import Limits
 from gateway.dispatcher import Dispatcher, Served
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, Fields
 from gateway.fleet import Fleet
-from gateway.forwarding import Forwarding
+from gateway.forwarding import Forwarding, Names
 from gateway.head import HeadReader
 from gateway.local_calls import LOCAL, LocalCalls
 from gateway.node_answer import Answer
+from gateway.node_head import field_lines, request_line
 from gateway.outcome import Outcome
 from gateway.rate import Rate
+from gateway.reading import Raw, Reading, Readings, texts
 from gateway.request import Request
 from gateway.scheduler import Scheduler
 from gateway.ticket import Ticket
@@ -44,7 +46,6 @@ from wire.headers import (
     EXPLAIN,
     REQUEST_ID,
     RETRY_AFTER,
-    TRACEPARENT,
 )
 from wire.paths import Call
 from wire.sniff import Sniffed
@@ -83,6 +84,7 @@ class Api:
         self._scheduler = scheduler
         self._dispatcher = dispatcher
         self._heads = HeadReader()
+        self._readings = Readings()
         self._forward = forward
         self._local = local
         self._node_names = node_names
@@ -103,11 +105,27 @@ class Api:
             route="other",
             path=exchange.target,
             status=0,
-            client=exchange.client,
+            client=exchange.connection.client,
         )
         self.in_flight += 1
         try:
-            await self._serve(exchange, outcome)
+            if exchange.fault is not None:
+                raise exchange.fault
+            repeating, varying = self._readings.split(exchange.raw_headers)
+            names = Names(varying, self.sampled)
+            outcome.request_id, outcome.trace_id = names.request_id, names.trace.trace_id
+            if names.trace.flags and self.sampled is not None:
+                outcome.traced = Traced(names.trace, names.parent_span_id)
+            reading = self._read(exchange, outcome, repeating)
+            if reading.call.kind in LOCAL:
+                self._answer_here(exchange, outcome, reading.call)
+            else:
+                outcome.model = reading.call.model or self._fleet.default_model
+                request = self._request(exchange.method, reading, names)
+                if reading.call.inference:
+                    await self._infer(exchange, outcome, reading, varying.get("content-length"), request)
+                else:
+                    await self._ask(exchange, outcome, request)
         except WireError as error:
             self._refuse(exchange, outcome, error)
         except asyncio.CancelledError:
@@ -125,37 +143,34 @@ class Api:
             for observer in self.observers:
                 observer.finished(outcome)
 
-    async def _serve(self, exchange: Exchange, outcome: Outcome) -> None:
-        if exchange.fault is not None:
-            raise exchange.fault
-        head = self._heads.read(exchange.headers.items())
-        outcome.request_id, trace = forwarding.names_of(head, self.sampled)
-        outcome.trace_id = trace.trace_id
-        if trace.flags and self.sampled is not None:
-            parent = ids.parse_traceparent(head.said.get(TRACEPARENT))
-            outcome.traced = Traced(trace, parent.span_id if parent is not None else "")
+    def _read(self, exchange: Exchange, outcome: Outcome, repeating: Raw) -> Reading:
+        """What the head means."""
+        key = (exchange.method, exchange.target, exchange.version, outcome.client, *repeating)
+        reading = self._readings.get(key) or self._read_anew(exchange, outcome, key, repeating)
+        outcome.path, outcome.route, outcome.client = reading.path, reading.call.route, reading.client
+        return reading
+
+    def _read_anew(self, exchange: Exchange, outcome: Outcome, key: tuple[object, ...], repeating: Raw) -> Reading:
+        head = self._heads.read(texts(repeating))
         try:
             target = strict.origin_target(exchange.method, exchange.version, exchange.target, head.said)
         except WireError:
             exchange.keep_alive = False
             raise
-        outcome.path = target.partition("?")[0]  # a query may hold a key, and paths are written down
+        outcome.path = path = target.partition("?")[0]  # a query may hold a key, and paths are written down
         call = paths.parse(exchange.method, target)
         outcome.route = call.route
-        outcome.client = self._forward.client(exchange.client, head)
-        if call.kind in LOCAL:
-            self._answer_here(exchange, outcome, call)
-            return
-        outcome.model = call.model or self._fleet.default_model
-        fields = self._forward.fields(head, exchange.client, outcome.request_id, trace)
-        ticket = Ticket(
-            request_id=outcome.request_id, arrival=0.0, deadline=0.0, model=call.model, version=call.version
-        )
-        request = Request(exchange.method, target, fields, self._no_body, ticket)
-        if call.inference:
-            await self._infer(exchange, outcome, call, head.said, request)
-        else:
-            await self._ask(exchange, outcome, request)
+        peer, outcome.client = outcome.client, self._forward.client(outcome.client, head)
+        lines = "" if call.kind in LOCAL else field_lines(self._forward.fields(head, peer))
+        start = request_line(exchange.method, target)
+        reading = Reading(call, outcome.client, path, head.said, start, lines)
+        self._readings.keep(key, repeating, reading)
+        return reading
+
+    def _request(self, method: str, reading: Reading, names: Names) -> Request:
+        call = reading.call
+        ticket = Ticket(request_id=names.request_id, arrival=0.0, deadline=0.0, model=call.model, version=call.version)
+        return Request(method, reading.start, reading.lines + names.lines, self._no_body, ticket)
 
     def _answer_here(self, exchange: Exchange, outcome: Outcome, call: Call) -> None:
         outcome.status, kind, body = self._local.answer(call)
@@ -165,14 +180,18 @@ class Api:
         """A question about a model: any node that serves it knows, and answering takes no slot."""
         self._check_servable(request.ticket)
         request.ticket.deadline = exchange.arrival + self._limits.request_seconds
-        await self._deliver(exchange, outcome, await self._dispatcher.ask(request, outcome))
+        served = await self._dispatcher.ask(request, outcome)
+        if served.answer.rest is None:
+            self._deliver(exchange, outcome, served)
+        else:
+            await self._stream(exchange, outcome, served)
 
     async def _infer(
-        self, exchange: Exchange, outcome: Outcome, call: Call, said: Mapping[str, str], request: Request
+        self, exchange: Exchange, outcome: Outcome, reading: Reading, length: str | None, request: Request
     ) -> None:
-        ticket = request.ticket
-        ticket.explain = outcome.explain = self._node_names and _EXPLAIN in said
-        body = request.body = self._body_of(exchange, said, ticket)
+        call, said, ticket = reading.call, reading.said, request.ticket
+        ticket.explain = outcome.explain = _EXPLAIN in said and self._node_names
+        body = request.body = self._body_of(exchange, said, length, ticket)
         try:
             if body.arrive():
                 sniffed = sizing.first_look(call, said, body.buffered[0]) or await body.begin(sizing.Look(call, said))
@@ -188,22 +207,26 @@ class Api:
             self._scheduler.classify(ticket)
             _note(outcome, ticket, (now - exchange.arrival) * 1000)
             served = await self._dispatcher.dispatch(request, outcome)
-            await self._deliver(exchange, outcome, served)
+            if served.answer.rest is None:
+                self._deliver(exchange, outcome, served)
+            else:
+                await self._stream(exchange, outcome, served)
         finally:
             exchange.connection.upload = None
             body.release()
 
-    def _body_of(self, exchange: Exchange, said: Mapping[str, str], ticket: Ticket) -> Body:
+    def _body_of(self, exchange: Exchange, said: Mapping[str, str], length: str | None, ticket: Ticket) -> Body:
         """What the head promises, if it may come at all."""
         try:
-            size = strict.declared_length(said, self._limits.body_bytes)
+            size = strict.declared_length("transfer-encoding" in said, length, self._limits.body_bytes)
         except WireError:
             exchange.keep_alive = False  # the parser itself gives up on the longest of lengths
             raise
-        exchange.awaits_continue = strict.wants_continue(exchange.version, said)
+        if "expect" in said:
+            exchange.awaits_continue = strict.wants_continue(exchange.version, said)
         if size == 0:
             self._check_servable(ticket)
-            if "content-length" not in said:
+            if length is None:
                 raise LengthRequired("a body is needed, with its length or in chunks")
             raise BadRequest("the body is empty")
         return Body(exchange.payload, size, self._limits, self.bytes)
@@ -237,7 +260,26 @@ class Api:
             return exchange.arrival + min(seconds, limits.request_seconds)
         return now + limits.request_seconds + (0.0 if body.complete else limits.body_seconds)
 
-    async def _deliver(self, exchange: Exchange, outcome: Outcome, served: Served) -> None:
+    def _deliver(self, exchange: Exchange, outcome: Outcome, served: Served) -> None:
+        """Send an answer that is whole; its lease has ended."""
+        answer = served.answer
+        fields = self._fields(outcome, served)
+        exchange.answer(answer.status, fields, self._lines(exchange, outcome), answer.body)
+
+    async def _stream(self, exchange: Exchange, outcome: Outcome, served: Served) -> None:
+        """Send a long answer as it comes."""
+        answer = served.answer
+        fields = self._fields(outcome, served)
+        lines = self._lines(exchange, outcome)
+        try:
+            await exchange.stream(answer.status, fields, lines, answer.length, _pieces(answer))
+        except BaseException as error:
+            served.finish(error)
+            raise
+        served.finish()
+
+    def _fields(self, outcome: Outcome, served: Served) -> Fields:
+        """What the node's answer says to the client."""
         answer = served.answer
         outcome.status = answer.status
         fields = answer.headers
@@ -248,16 +290,7 @@ class Api:
         if outcome.explain and outcome.decision is not None:
             decision = json.dumps(msgspec.to_builtins(outcome.decision), separators=(",", ":"))
             fields = [*fields, (EXPLAIN, decision)]
-        lines = self._lines(exchange, outcome)
-        try:
-            if answer.rest is None:
-                exchange.answer(answer.status, fields, lines, answer.body)
-            else:
-                await exchange.stream(answer.status, fields, lines, answer.length, _pieces(answer))
-        except BaseException as error:
-            served.finish(error)
-            raise
-        served.finish()
+        return fields
 
     def _refuse(self, exchange: Exchange, outcome: Outcome, error: WireError) -> None:
         outcome.status, outcome.error, outcome.detail = error.status, error.code, error.detail

@@ -61,9 +61,16 @@ class Body:
 
     def arrive(self) -> bool:
         """Take the body if it came whole with its head, as small ones do; whether it did."""
-        if not self._payload.is_eof():
+        payload = self._payload
+        if not payload._eof:
             return False
-        self._hold(self._accept(self._payload.read_nowait()))
+        # Past its end nobody counts or holds back what is read: it is taken as it lies there, without joining it.
+        pieces = list(payload._buffer) or [b""]
+        payload._buffer.clear()
+        self._count(sum(map(len, pieces)))
+        self._end()
+        self._budgeted(self.received)
+        self.buffered = pieces
         return True
 
     async def begin(self, look: Look) -> Sniffed:
@@ -125,11 +132,14 @@ class Body:
         return b""
 
     def _hold(self, chunk: bytes) -> None:
-        if not self._budget.take(len(chunk)):
+        self._budgeted(len(chunk))
+        self.buffered.append(chunk)
+
+    def _budgeted(self, size: int) -> None:
+        if not self._budget.take(size):
             self.fault = QueueFull("too many bytes are being uploaded at once", headers={"Retry-After": "1"})
             raise self.fault
-        self._held += len(chunk)
-        self.buffered.append(chunk)
+        self._held += size
 
     async def _next(self) -> bytes:
         payload = self._payload
@@ -144,14 +154,17 @@ class Body:
         return self._accept(chunk)
 
     def _accept(self, chunk: bytes) -> bytes:
-        self.received += len(chunk)
-        if self.received > self._limits.body_bytes:
-            limit = self._limits.body_bytes
-            self.fault = TooLarge(f"a body may hold {limit} bytes", limit_bytes=limit)
-            raise self.fault
+        self._count(len(chunk))
         if self._payload.at_eof():
             self._end()
         return chunk
+
+    def _count(self, size: int) -> None:
+        self.received += size
+        limit = self._limits.body_bytes
+        if self.received > limit:
+            self.fault = TooLarge(f"a body may hold {limit} bytes", limit_bytes=limit)
+            raise self.fault
 
     async def _wait(self) -> bytes:
         """More bytes, without joining what came apart; counts the time that the client takes."""

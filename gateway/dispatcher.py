@@ -281,7 +281,7 @@ class Dispatcher:
             ticket.tried.add(lease.backend.id)
         outcome.retries += (code,)
         if outcome.traced is not None:
-            request.headers = outcome.traced.again(request.headers)
+            request.lines = outcome.traced.again(request.lines)
         return True
 
     # How leases end. After each the freed slot goes to whoever waits for it.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from gateway.head import Head
+from gateway.node_head import field_lines
 from wire import ids
 from wire.errors import BadRequest
 from wire.headers import REQUEST_ID, TIMEOUT_MS, TRACEPARENT, TRACESTATE
@@ -64,8 +65,8 @@ class Forwarding:
         chain = head.said.get("x-forwarded-for")
         return peer if chain is None else self._trust.client(peer, chain)
 
-    def fields(self, head: Head, peer: str, request_id: str, trace: ids.Trace) -> list[tuple[str, str]]:
-        """All fields for the node. Raises BadRequest for a loop."""
+    def fields(self, head: Head, peer: str) -> list[tuple[str, str]]:
+        """All fields for the node that are the same in every request with this head. Raises BadRequest for a loop."""
         said = head.said
         via, host, chain = said.get("via"), said.get("host", ""), said.get("x-forwarded-for")
         scheme = said.get("x-forwarded-proto")
@@ -74,18 +75,13 @@ class Forwarding:
             peer = peer if chain is None else f"{chain[-_LONGEST_CHAIN:]}, {peer}"
         else:
             scheme = None
-        fields = [
+        return [
             *head.passing,
             ("Via", self._via if via is None else self._longer_way(via)),
             ("X-Forwarded-For", peer),
             ("X-Forwarded-Proto", scheme or self._scheme),
             ("X-Forwarded-Host", host),
-            (REQUEST_ID, request_id),
-            (TRACEPARENT, trace.traceparent),
         ]
-        if TRACESTATE in said and ids.parse_traceparent(said.get(TRACEPARENT)) is not None:
-            fields.append((TRACESTATE, said[TRACESTATE]))
-        return fields
 
     def _longer_way(self, via: str) -> str:
         for hop in via.split(","):
@@ -94,17 +90,24 @@ class Forwarding:
         return f"{via}, {self._via}"
 
 
-def names_of(head: Head, sampled: Callable[[str], bool] | None = None) -> tuple[str, ids.Trace]:
-    """The request's id, and our span below the client's. Without either from the client one id names both.
+class Names:
+    """What a request and its trace are called, and how a node is told."""
 
-    `sampled` chooses by their ids which of the traces that begin here are written.
-    """
-    offered = head.said.get(_REQUEST_ID)
-    parent = ids.parse_traceparent(head.said.get(TRACEPARENT))
-    trace = ids.child(parent, sampled)
-    if offered is None and parent is None:
-        return trace.trace_id, trace
-    return ids.request_id(offered), trace
+    __slots__ = ("lines", "parent_span_id", "request_id", "trace")
+
+    def __init__(self, said: Mapping[str, str], sampled: Callable[[str], bool] | None = None) -> None:
+        """Our span is below the client's. Without an id or a trace from the client one id names both.
+
+        `sampled` chooses by their ids which of the traces that begin here are written.
+        """
+        offered, state = said.get(_REQUEST_ID), said.get(TRACESTATE)
+        parent = ids.parse_traceparent(said.get(TRACEPARENT)) if TRACEPARENT in said else None
+        self.parent_span_id = "" if parent is None else parent.span_id
+        self.trace = trace = ids.child(parent, sampled)
+        self.request_id = trace.trace_id if offered is None and parent is None else ids.request_id(offered)
+        self.lines = f"{REQUEST_ID}: {self.request_id}\r\n{TRACEPARENT}: {trace.traceparent}\r\n"
+        if state is not None and parent is not None:
+            self.lines += field_lines([(TRACESTATE, state)])
 
 
 def deadline_seconds(said: Mapping[str, str]) -> float | None:

@@ -13,6 +13,7 @@ from gateway.config import Health
 from gateway.fleet import Change, Fleet
 from gateway.node_answer import Answer, Refused
 from gateway.node_client import NodeClient
+from gateway.node_head import field_lines, request_line
 from wire.errors import DeadlineMissed, WireError
 from wire.load_report import LoadReport
 
@@ -46,8 +47,8 @@ class _Probe:
     """GET /v2/health/ready, which our nodes and every server of the Open Inference Protocol answer."""
 
     method: str = "GET"
-    target: str = READY_PATH
-    headers: list[tuple[str, str]] = field(default_factory=lambda: [("User-Agent", "fleetgate-probe")])
+    start: str = request_line("GET", READY_PATH)
+    lines: str = field_lines([("User-Agent", "fleetgate-probe")])
     body: _Nothing = field(default_factory=_Nothing)
 
 

@@ -15,6 +15,7 @@ from discovery.networks import Networks, allowed, peer_allowed
 from gateway.node_answer import FieldRules
 from gateway.node_connection import Connection, ConnectionOptions, Shelf
 from gateway.node_deadlines import Deadlines
+from gateway.node_head import forged
 from wire.errors import NodeUnreachable
 
 # Idle connections kept per node.
@@ -111,6 +112,8 @@ class Pool:
         key = (instance.host, instance.port)
         shelf = self._shelves.get(key)
         if shelf is None:
+            if forged(instance.address):
+                raise NodeUnreachable("the registry names a node by what is no address")
             shelf = self._shelves[key] = Shelf(instance.address, FEWEST_IDLE)
         # More than a node has slots are never in use at once. Slots are the registry's word: input.
         shelf.most = min(max(instance.capacity, FEWEST_IDLE), MOST_IDLE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,16 +9,18 @@ if TYPE_CHECKING:
     from gateway.ticket import Ticket
 
 
-@dataclass(slots=True, eq=False)
 class Request:
     """What a node will be sent: rebuilt from parsed parts, never copied raw.
 
-    `target` is path and query as bytes-safe ASCII text; `headers` are clean (no hop-by-hop, no internal ones, no
-    Host, no length): the node client adds Host and the body's framing.
+    `start` and `lines` were made by gateway/node_head.py: the request line, and clean fields (no hop-by-hop, no
+    internal ones, no Host, no length). The node client adds Host and the body's framing.
     """
 
-    method: str
-    target: str
-    headers: list[tuple[str, str]]
-    body: Body
-    ticket: Ticket
+    __slots__ = ("body", "lines", "method", "start", "ticket")
+
+    def __init__(self, method: str, start: str, lines: str, body: Body, ticket: Ticket) -> None:
+        self.method = method
+        self.start = start
+        self.lines = lines
+        self.body = body
+        self.ticket = ticket

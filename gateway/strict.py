@@ -52,14 +52,14 @@ def origin_target(method: str, version: Sequence[int], target: str, said: Mappin
     return target if target[0] == "/" else _from_absolute(target, host)
 
 
-def declared_length(said: Mapping[str, str], limit: int) -> int | None:
+def declared_length(chunked: bool, length: str | None, limit: int) -> int | None:
     """The body's length as its head declares it; None when it comes in chunks. Raises TooLarge above `limit` bytes."""
-    if "transfer-encoding" in said:
+    if chunked:
         return None
-    length = int(said.get("content-length", "0"))
-    if length > limit:
+    declared = 0 if length is None else int(length)
+    if declared > limit:
         raise TooLarge(f"a body may hold {limit} bytes", limit_bytes=limit)
-    return length
+    return declared
 
 
 def wants_continue(version: Sequence[int], said: Mapping[str, str]) -> bool:

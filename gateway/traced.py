@@ -36,7 +36,8 @@ class Traced(msgspec.Struct):
         """An attempt is over."""
         self.hops.append(Hop(self.trace.span_id, node, started, ended, status, error))
 
-    def again(self, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The fields for another node: each attempt is a span of its own, and so another parent."""
+    def again(self, lines: str) -> str:
+        """The lines for another node: each attempt is a span of its own, and so another parent."""
+        before = self.trace.traceparent
         self.trace = Trace(self.trace.trace_id, os.urandom(8).hex(), self.trace.flags)
-        return [(name, self.trace.traceparent if name == TRACEPARENT else value) for name, value in fields]
+        return lines.replace(f"{TRACEPARENT}: {before}\r\n", f"{TRACEPARENT}: {self.trace.traceparent}\r\n")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from discovery.instance import Instance
+from gateway.node_head import field_lines, request_line
 
 Source = Callable[[], AsyncIterator[bytes]]
 
@@ -49,6 +50,16 @@ class Outgoing:
         self.body = OutgoingBody(pieces, sum(map(len, pieces)))
         if self.request_id:
             self.headers = [*self.headers, ("X-Request-Id", self.request_id)]
+
+    @property
+    def start(self) -> str:
+        """The request line."""
+        return request_line(self.method, self.target)
+
+    @property
+    def lines(self) -> str:
+        """The fields, written out."""
+        return field_lines(self.headers)
 
 
 def upload(source: Source, size: int | None, request_id: str = "") -> Outgoing:
