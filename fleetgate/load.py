@@ -14,6 +14,7 @@ import uvloop
 
 from loadtest.calls import PROTOCOLS
 from loadtest.gate import Slo, judge
+from loadtest.headers import BadHeader, own_headers
 from loadtest.images import Photo, photos
 from loadtest.openloop import words
 from loadtest.openloop.address import BadTarget, parse
@@ -66,6 +67,9 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
 
 def _add_how(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--key", default=os.environ.get("FLEETGATE_KEY", ""), help="X-Api-Key; or FLEETGATE_KEY")
+    group.add_argument(
+        "--header", action="append", default=[], metavar="'NAME: VALUE'", help="any other, as Authorization: Bearer …"
+    )
     group.add_argument("--deadline-ms", type=_positive, metavar="MS", help="sent as X-Request-Timeout-Ms")
     group.add_argument(
         "--timeout", type=_positive, default=60.0, metavar="S", help="then a request counts as lost (60)"
@@ -87,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         order = _order(args)
         mix = Mix(_photos(args), order.classes, order.protocols, args.model)
-    except (BadMix, BadTarget) as error:
+    except (BadHeader, BadMix, BadTarget) as error:
         print(f"fleetgate load: {error}", file=sys.stderr)
         return 2
     try:
@@ -113,9 +117,7 @@ def _positive(text: str) -> float:
 def _order(args: argparse.Namespace) -> Order:
     if args.connections < 1:
         raise BadMix("--connections must be 1 or more")
-    if args.key and not (args.key.isascii() and args.key.isprintable()):
-        raise BadMix("the key holds characters that no header may hold")
-    headers = f"X-Api-Key: {args.key}\r\n" if args.key else ""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in own_headers(args.key, args.header).items())
     if args.deadline_ms:
         headers += f"X-Request-Timeout-Ms: {args.deadline_ms:.0f}\r\n"
     classes = weights(args.mix, SIZE_CLASSES)

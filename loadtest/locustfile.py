@@ -18,6 +18,7 @@ from locust.runners import WorkerRunner
 
 from loadtest.calls import PROTOCOLS
 from loadtest.gate import Slo, judge
+from loadtest.headers import BadHeader, own_headers
 from loadtest.images import Photo, photos
 from loadtest.openloop.verdict import Kind
 from loadtest.openloop.verdict import judge as judge_answer
@@ -36,10 +37,16 @@ def _options(parser: Any) -> None:  # Locust passes it by this very name
     group.add_argument("--seed", type=int, default=1, help="of the photos' sizes")
     group.add_argument("--any-label", action="store_true", help="do not check labels: another model is served")
     group.add_argument("--key", default="", env_var="FLEETGATE_KEY", help="sent as X-Api-Key")
+    group.add_argument("--header", action="append", default=[], help="NAME: VALUE, as Authorization: Bearer …")
 
 
 @events.init.add_listener
 def _before_the_clock_runs(environment: Any, **_: Any) -> None:
+    options = environment.parsed_options
+    try:
+        own_headers(options.key, options.header)
+    except BadHeader as error:
+        raise SystemExit(f"locust: {error}") from None
     if not isinstance(environment.runner, WorkerRunner):  # a worker learns its seed from the master, at the start
         _make_photos(environment)
 
@@ -71,6 +78,11 @@ class PhotoUser(FastHttpUser):
     connection_timeout = 10.0
     network_timeout = 60.0
 
+    def on_start(self) -> None:
+        """What every request of ours carries; a worker has it from its master."""
+        options = self.environment.parsed_options
+        self.own = own_headers(options.key, options.header)
+
     @tag("small")
     @task(19)
     def small(self) -> None:
@@ -91,7 +103,7 @@ class PhotoUser(FastHttpUser):
         with self.client.post(
             call.path,
             data=call.body,  # type: ignore[arg-type] # bytes are sent as they are
-            headers={**call.headers, **({"X-Api-Key": options.key} if options.key else {})},
+            headers={**call.headers, **self.own},
             name=f"{self.protocol} {size_class}",
             catch_response=True,
         ) as answer:

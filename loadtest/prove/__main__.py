@@ -1,6 +1,6 @@
 """`make prove`: a real fleet with Consul under open-loop load, and in it nodes die, hang and restart.
 
-Exit code 1 when a request was lost. `--quick` kills a node and wipes Consul, in about a minute.
+Exit code 1 when a request was lost. `--quick` kills a node, wipes Consul and restarts the gateway, in about a minute.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make prove", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a node killed, Consul wiped")
+    parser.add_argument("--quick", action="store_true", help="a node killed, Consul wiped, the gateway restarted")
     parser.add_argument("--only", metavar="WORD", default="", help="only trials with this word in their names")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="do them all so often (1)")
     parser.add_argument("--light", type=int, default=2, metavar="N", help="light nodes (2)")

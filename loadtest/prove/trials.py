@@ -162,5 +162,5 @@ TRIALS = [
         lambda fleet, _before, now: not whole(fleet, now),
         needs="light-2",
     ),
-    Trial("the gateway restarted", _swap_gateways, None, prepare=_start_other_gateway),
+    Trial("the gateway restarted", _swap_gateways, None, prepare=_start_other_gateway, quick=True),
 ]

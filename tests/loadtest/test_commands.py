@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleetgate.main import main
+from fleetgate.supervisor import free_port
 from tests.fakes.labels import Labels
 from tests.fakes.node import Call, FakeNode, Reply
 
@@ -96,6 +97,9 @@ async def test_the_key_and_the_deadline_reach_the_target() -> None:
         (("http://127.0.0.1:9", "--seconds", "forever"), 2, "'forever' is no number"),
         (("http://127.0.0.1:9", "--image", "README.md"), 2, "README.md: not the beginning of a JPEG"),
         (("http://127.0.0.1:1", "--image", str(CAT)), 1, "fleetgate load: http://127.0.0.1:1: no connection: refused"),
+        (("http://127.0.0.1:9", "--header", "Host: x"), 2, "Host is written by the generator"),
+        (("http://127.0.0.1:9", "--header", "A B: x"), 2, "no header's name"),
+        (("http://127.0.0.1:9", "--key", "a\r\nB: c"), 2, "the value of X-Api-Key holds characters"),
         (("telnet://x",), 2, "the scheme must be http or https"),
     ],
 )
@@ -154,3 +158,44 @@ async def test_locust_works_in_several_processes_and_by_a_shape() -> None:
     assert len(set(re.findall(r"Shape test updating to (\d) users", said))) >= 3
     assert said.count("│ small") == 1  # the master speaks for all
     assert len({call.connection for call in node.calls}) >= 3
+
+
+async def test_locust_works_from_several_machines_with_a_key() -> None:
+    """A master and two workers that only know its address, as they would stand on three machines."""
+    port = str(free_port("127.0.0.1"))
+    file = ("locust", "-f", "loadtest/locustfile.py")
+    async with FakeNode(Labels()) as node:
+        options = ("--headless", "--only-summary", "-u", "4", "-r", "4", "-t", "4", "--exclude-tags", "oversized")
+        keys = ("--key", "s3cret", "--header", "Authorization: Bearer t0ken")
+        bound = ("--master", "--master-bind-port", port, "--expect-workers", "2")
+        url = f"http://127.0.0.1:{node.port}"
+        master = run(*file, *bound, *options, *keys, "--host", url, "PlainUser")
+        workers = [run(*file, "--worker", "--master-port", port, "PlainUser") for _ in range(2)]
+        (code, said), *others = await asyncio.gather(master, *workers)
+    assert code == 0, said
+    assert [ended for ended, _ in others] == [0, 0], others
+    assert said.count("│ small") == 1
+    assert {call.header("X-Api-Key") for call in node.calls} == {"s3cret"}
+    assert {call.header("Authorization") for call in node.calls} == {"Bearer t0ken"}
+    assert "s3cret" not in said
+    assert "t0ken" not in said
+
+
+@pytest.mark.parametrize("shape", ["spike", "soak", "diurnal"])
+async def test_every_shape_moves_the_users(shape: str) -> None:
+    async with FakeNode(Labels()) as node:
+        code, said = await locust(node, "--shape", shape, "-u", "6", "-t", "5")
+    assert code == 0, said
+    numbers = [int(number) for number in re.findall(r"Shape test updating to (\d+) users", said)]
+    assert len(set(numbers)) >= 2, said
+    assert max(numbers) == 6
+
+
+async def test_the_knee_is_found() -> None:
+    def slow_when_many(call: Call) -> Reply:
+        return Reply(body=b'[{"label": "cat"}]', delay=0.01 if len(node.open) < 4 else 0.4)
+
+    async with FakeNode(slow_when_many) as node:
+        code, said = await locust(node, "--shape", "knee", "-u", "10", "-t", "20", "--knee-ms", "200", "--any-label")
+    assert code == 0, said
+    assert re.search(r"\d users were borne; more were too many: p99 of small photos was \d+ ms", said), said
