@@ -38,7 +38,8 @@ class Backend:
         "errors", "foreign", "foreign_at", "foreign_until", "heavy_held", "id", "in_flight", "instance", "joined",
         "lag", "lag_learned", "last_answer", "left_ms", "max_pixels", "next_ms", "nominal", "peak", "peers", "per_ms",
         "pool", "prefetch_from", "rate", "rate_at", "rate_before", "reported_queue", "requests", "running", "serial",
-        "service_ms", "shelf", "speed", "standing", "step", "turn", "usable", "waiting", "weight", "work_ms",
+        "service_ms", "shelf", "speed", "standing", "step", "step_from", "step_to", "turn", "usable",
+        "waiting", "weight", "work_ms",
     )  # fmt: skip
 
     def __init__(self, instance: Instance, health: Health, now: float, serial: int) -> None:
@@ -50,6 +51,8 @@ class Backend:
         self.weight = 1.0
         self.nominal = 0.0
         self.speed = 1.0
+        self.step = 0
+        self.step_from = self.step_to = 0.0  # the paces of this step
         # what it holds
         self.running: list[Lease] = []  # in the node's slots, as far as we can see
         self.waiting: list[Lease] = []  # sent ahead, behind those
@@ -113,7 +116,9 @@ class Backend:
         self.peak = max(self.peak, self.in_flight)
         self.work_ms += lease.ticket.cost_ms
         self.requests += 1
-        self._count_rate(now)
+        if not 0.0 <= now - self.rate_at < RATE_WINDOW:
+            self._turn_rate(now)
+        self.rate += 1
 
     def release(self, lease: Lease, now: float) -> None:
         """Count a lease out; the next one that was sent ahead begins."""
@@ -123,8 +128,9 @@ class Backend:
         if self.capacity > 1:
             self._crowd()
         self.work_ms -= cost
-        if lease in self.running:
-            self.running.remove(lease)
+        running = self.running
+        if lease in running:
+            running.remove(lease)
             self.left_ms -= 0.5 * cost
             if self.waiting:
                 head = self.waiting.pop(0)
@@ -185,7 +191,8 @@ class Backend:
         """Learn from one good answer. What cannot be true is cut to what can."""
         self.standing.failures = 0
         self.answers += 1
-        self.error_share -= ERROR_ALPHA * self.error_share
+        if self.error_share:
+            self.error_share -= ERROR_ALPHA * self.error_share
         self.last_answer = now
         cost = lease.ticket.cost_ms
         elapsed_ms = 0.0 if lease.began is None else (now - lease.began) * 1e3
@@ -246,17 +253,17 @@ class Backend:
         pace = max(1e-6, speed * self.weight)
         self.per_ms = 1e-3 / pace
         # Nodes within 5 % of each other count as equally fast, so that chance spreads requests among them.
-        self.step = -round(math.log(pace) * 20)
+        if not self.step_from <= pace < self.step_to:  # a logarithm costs as much as all the rest
+            self.step = step = -round(math.log(pace) * 20)
+            self.step_from, self.step_to = math.exp((-step - 0.5) / 20), math.exp((-step + 0.5) / 20)
         if self.capacity > 1:
             self._crowd()
         else:
             self.next_ms = self.per_ms
 
-    def _count_rate(self, now: float) -> None:
-        if not 0.0 <= now - self.rate_at < RATE_WINDOW:
-            self.rate_before = self.rate if 0.0 <= now - self.rate_at < 2 * RATE_WINDOW else 0
-            self.rate, self.rate_at = 0, now
-        self.rate += 1
+    def _turn_rate(self, now: float) -> None:
+        self.rate_before = self.rate if 0.0 <= now - self.rate_at < 2 * RATE_WINDOW else 0
+        self.rate, self.rate_at = 0, now
 
     def rate_now(self, now: float) -> float:
         """Requests of about the last half minute."""

@@ -37,6 +37,7 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._pixels: dict[tuple[str, str], int] = {}
+        self._limits: dict[tuple[str, str], int] = {}  # answers of max_pixels
         self.default = ""
 
     def record(self, instances: Iterable[Instance]) -> None:
@@ -44,6 +45,7 @@ class Catalogue:
 
         The default is the first model of the model lists that most nodes announce; it stays while anybody serves it.
         """
+        self._limits.clear()
         votes: dict[str, int] = {}
         for instance in instances:
             for announced in instance.models or (ANY,):
@@ -62,6 +64,14 @@ class Catalogue:
 
     def max_pixels(self, model: str, version: str) -> int:
         """The most pixels any known node takes for this model; 0 when nobody serves it."""
+        limit = self._limits.get((model, version))
+        if limit is None:
+            limit = self._find_limit(model, version)
+            if len(self._limits) < REMEMBERED:  # clients name models
+                self._limits[model, version] = limit
+        return limit
+
+    def _find_limit(self, model: str, version: str) -> int:
         return max(
             (
                 pixels

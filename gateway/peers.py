@@ -88,11 +88,17 @@ class Peers:
 
     def settle(self, backend: Backend) -> None:
         """Put a node where its present load and speed belong; call after every change of either."""
-        self._unshelve(backend)
-        self.left_ms += backend.left_ms - backend.counted_ms
-        backend.counted_ms = backend.left_ms
-        self.heavy_held += backend.heavy_held - backend.counted_heavy
-        backend.counted_heavy = backend.heavy_held
+        shelf, entry = backend.shelf, backend.entry
+        assert shelf is not None
+        assert entry is not None
+        del shelf[bisect_left(shelf, entry)]  # as _unshelve, on the hottest of all paths
+        left = backend.left_ms
+        self.left_ms += left - backend.counted_ms
+        backend.counted_ms = left
+        held = backend.heavy_held
+        if held != backend.counted_heavy:
+            self.heavy_held += held - backend.counted_heavy
+            backend.counted_heavy = held
         if backend.counted_step != backend.step:
             self._discount(backend)
             self._count(backend)
@@ -100,15 +106,19 @@ class Peers:
 
     def next_due(self, after: float) -> float:
         """When the next full node should be free, later than some time; infinity when none."""
-        at = bisect_left(self.full, (after, inf))  # behind all that are due at that very time
-        return self.full[at][0] if at < len(self.full) else inf
+        full = self.full
+        if full and full[0][0] > after:
+            return full[0][0]
+        at = bisect_left(full, (after, inf))  # behind all that are due at that very time
+        return full[at][0] if at < len(full) else inf
 
     def _shelve(self, backend: Backend) -> None:
         in_flight, capacity = backend.in_flight, backend.capacity
         tie = self.rng.random()
         if in_flight + backend.foreign < capacity:
             shelf = self.open
-            entry: Entry = (backend.step + HALF * in_flight / capacity, tie, backend.serial, backend)
+            step = backend.step + HALF * in_flight / capacity if in_flight else backend.step
+            entry: Entry = (step, tie, backend.serial, backend)
         else:
             shelf = self.full if in_flight <= capacity else self.stuffed
             entry = (backend.due(), tie, backend.serial, backend)

@@ -77,32 +77,23 @@ class Placement:
         if lane.blocked is ticket and now < lane.blocked_until and lane.blocked_at == _changes(lane.home):
             return None  # nothing that matters has happened since it was looked at
         home = self._soonest(lane.home, ticket, lane, now)
-        if not lane.away:
-            return home
         lonely = not populated(lane.home)
-        if lonely or self._threatened(lane, ticket, now, back_ms):
-            away = self._spill(lane, ticket, now, back_ms, lonely)
-            return away if away is not None and (home is None or away[2] < home[2]) else home
+        if not lane.away or self._full(lane.away, lonely):
+            return home
+        away = self._soonest(lane.away, ticket, lane, now)
+        if away is None or (home is not None and home[2] <= away[2]):
+            return home
+        if lonely:
+            return (*away[:3], "the heavy pool is empty")
+        if self._threatened(lane, ticket, now, back_ms, away[2]):
+            return (*away[:3], "the heavy pool would miss its target")
         if home is None:
             self._block(lane, ticket, now)
         return home
 
-    def _spill(self, lane: Lane, ticket: Ticket, now: float, back_ms: float, lonely: bool) -> Pick | None:
-        """A light node for heavy work, if it may hold one more and finishes sooner than its own pool."""
-        if sum(peers.heavy_held for peers in lane.away) >= self._cap(lane.away, lonely):
-            return None
-        away = self._soonest(lane.away, ticket, lane, now)
-        if away is None:
-            return None
-        if lonely:
-            return (*away[:3], "the heavy pool is empty")
-        if away[2] >= self._elsewhere(lane.home, ticket, lane, None, now, back_ms, away[2]):
-            return None
-        return (*away[:3], "the heavy pool would miss its target")
-
-    def _threatened(self, lane: Lane, ticket: Ticket, now: float, back_ms: float) -> bool:
-        """Whether its own pool would use up too much of the target (ROUTING 4.2, spill_gate)."""
-        limit = ticket.arrival + self.routing.spill_gate * self.target(ticket)
+    def _threatened(self, lane: Lane, ticket: Ticket, now: float, back_ms: float, away: float) -> bool:
+        """Whether its own pool would use up too much of the target (ROUTING 4.2, spill_gate), and end after `away`."""
+        limit = max(away, ticket.arrival + self.routing.spill_gate * self.target(ticket))
         return self._elsewhere(lane.home, ticket, lane, None, now, back_ms, limit) > limit
 
     def _block(self, lane: Lane, ticket: Ticket, now: float) -> None:
@@ -113,12 +104,19 @@ class Placement:
             until = min(until, peers.next_due(now + lead) - lead)
         lane.blocked, lane.blocked_until, lane.blocked_at = ticket, until, _changes(lane.home)
 
-    def _cap(self, light: Sequence[Peers], empty: bool) -> int:
-        """How many light slots heavy work may hold: a share beside its own pool, the rest without one; at least one."""
+    def _full(self, light: Sequence[Peers], empty: bool) -> bool:
+        """Whether heavy work holds all the light slots that it may.
+
+        That is a share of them beside its own pool, the rest without one; at least one.
+        """
         share = 1.0 - self.routing.spill_cap if empty else self.routing.spill_cap
         if share <= 0.0:
-            return 0
-        return max(1, int(share * sum(peers.slots for peers in light) + 0.5))
+            return True
+        held = slots = 0
+        for peers in light:
+            held += peers.heavy_held
+            slots += peers.slots
+        return held > 0 and held >= int(share * slots + 0.5)
 
     def target(self, ticket: Ticket) -> float:
         """Seconds from its arrival in which it should be answered."""
@@ -130,8 +128,10 @@ class Placement:
         """The key of the first heavy ticket that could use one of these nodes; None when none waits."""
         if self.queue.heavy.count:
             for key, lane, _ in self.queue.heads():
-                if lane.heavy and any(peers in heavy for peers in lane.home):
-                    return key
+                if lane.heavy:
+                    for peers in lane.home:
+                        if peers in heavy:
+                            return key
         return None
 
     # ---- earliest finish -------------------------------------------------------------------------------------------
@@ -182,9 +182,8 @@ class Placement:
 
         Not before the next of them could have done it, nor, as a fluid, before what waits ahead of it is done.
         """
-        soonest_end = next_finish(groups, ticket.cost_ms, now, lane.tried, bound)
-        if back_ms <= NOTHING_MS or soonest_end == INFINITY:
-            return soonest_end
+        if back_ms <= NOTHING_MS:
+            return next_finish(groups, ticket.cost_ms, now, lane.tried, bound)
         power = left = 0.0
         fastest = INFINITY
         for peers in groups:
@@ -196,7 +195,10 @@ class Placement:
             left -= but.left_ms
         if power <= 1e-9:
             return INFINITY
-        return max(soonest_end, now + (back_ms + max(0.0, left)) / power + ticket.cost_ms * fastest)
+        fluid = now + (back_ms + max(0.0, left)) / power + ticket.cost_ms * fastest
+        if fluid >= bound:
+            return INFINITY
+        return max(fluid, next_finish(groups, ticket.cost_ms, now, lane.tried, bound))
 
 
 def _eligible(node: Backend, lane: Lane, now: float, lead: float) -> bool:

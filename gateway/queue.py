@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Queue:
     def __init__(self, max_requests: int, max_bytes: int) -> None:
         self.max_requests = max_requests
         self.max_bytes = max_bytes
+        self.count = 0  # who waits
         self.light = Tally()
         self.heavy = Tally()
         self._lanes: dict[LaneKey, Lane] = {}
@@ -87,7 +89,7 @@ class Queue:
         self._heads: list[tuple[float, Lane, Ticket]] | None = None
 
     def __len__(self) -> int:
-        return self.light.count + self.heavy.count
+        return self.count
 
     def __repr__(self) -> str:
         return f"<Queue {self.light.count} light {self.heavy.count} heavy>"
@@ -99,9 +101,9 @@ class Queue:
 
     def fits(self, ticket: Ticket) -> bool:
         """Whether one more may wait. A body larger than the whole bound may wait alone."""
-        if len(self) >= self.max_requests:
+        if self.count >= self.max_requests:
             return False
-        return not len(self) or self.bytes + ticket.body_bytes <= self.max_bytes
+        return not self.count or self.bytes + ticket.body_bytes <= self.max_bytes
 
     def lane(self, reach: Reach, heavy: bool, tried: frozenset[str], spill: bool) -> Lane:
         """The lane of such tickets; with `spill` they may leave the pool of their class."""
@@ -116,14 +118,17 @@ class Queue:
 
     def push(self, ticket: Ticket, lane: Lane, hopeless_at: float) -> None:
         """Let a ticket wait. Its key and order must be set."""
-        self._lanes.setdefault(lane.key, lane)
-        self._heads = None
-        self._sequence += 1
-        ticket.lane, ticket.place = lane, self._sequence
-        heappush(lane.heap, (ticket.order, self._sequence, ticket))
-        heappush(self._timers, (hopeless_at, self._sequence, ticket))
+        if lane.tried:
+            self._lanes.setdefault(lane.key, lane)
+        self.count += 1
+        self._sequence = place = self._sequence + 1
+        ticket.lane, ticket.place = lane, place
+        heappush(lane.heap, (ticket.order, place, ticket))
+        if lane.heap[0][2] is ticket:  # else the heads are who they were
+            self._heads = None
+        heappush(self._timers, (hopeless_at, place, ticket))
         (self.heavy if lane.heavy else self.light).add(ticket, 1)
-        if len(self._timers) > 2 * len(self) + 64:
+        if len(self._timers) > 2 * self.count + 64:
             self._sweep()
 
     def remove(self, ticket: Ticket) -> bool:
@@ -132,26 +137,35 @@ class Queue:
         if lane is None:
             return False
         ticket.lane = None
-        self._heads = None
+        self.count -= 1
         (self.heavy if lane.heavy else self.light).add(ticket, -1)
-        if lane.head() is None and lane.tried:
-            self._lanes.pop(lane.key, None)
+        if lane.heap[0][2] is ticket:
+            self._heads = None
+            if lane.tried and lane.head() is None:
+                self._lanes.pop(lane.key, None)
         return True
 
     def heads(self) -> list[tuple[float, Lane, Ticket]]:
         """The lanes in which somebody waits, by the key of their heads. Not to be changed by the caller."""
         if self._heads is None:
-            heads = [(ticket.key, lane, ticket) for lane in self._lanes.values() if (ticket := lane.head()) is not None]
-            heads.sort(key=_first)
+            heads: list[tuple[float, Lane, Ticket]] = []
+            for lane in self._lanes.values():
+                if lane.heap and (ticket := lane.head()) is not None:
+                    heads.append((ticket.key, lane, ticket))
+            if len(heads) > 1:
+                heads.sort(key=_first)
             self._heads = heads
         return self._heads
 
     def first_hopeless(self) -> float:
         """When the next ticket becomes hopeless; infinity when nobody waits."""
         timers = self._timers
-        while timers and not _waits(timers[0]):
+        while timers:
+            at, place, ticket = timers[0]
+            if ticket.lane is not None and ticket.place == place:
+                return at
             heappop(timers)
-        return timers[0][0] if timers else float("inf")
+        return inf
 
     def pop_hopeless(self, now: float) -> Ticket | None:
         """A ticket whose moment has come, still waiting; the caller removes it or gives it a later moment."""
@@ -171,6 +185,7 @@ class Queue:
         self._lanes.clear()
         self._timers.clear()
         self._heads = None
+        self.count = 0
         self.light, self.heavy = Tally(), Tally()
         return sorted(tickets, key=lambda ticket: ticket.order)
 

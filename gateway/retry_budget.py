@@ -24,7 +24,8 @@ class RetryBudget:
 
     def deposit(self, now: float) -> None:
         """A first attempt was made."""
-        self._turn(now)
+        if int(now) != self._second:
+            self._turn(now)
         self._ring[self._second % WINDOW] += self._share
 
     def withdraw(self, now: float) -> bool:

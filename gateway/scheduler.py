@@ -22,7 +22,7 @@ from gateway.pressure import Pressure
 from gateway.queue import Lane, Queue
 from gateway.reach import NOWHERE
 from gateway.refusals import Refusals
-from gateway.shelves import populated
+from gateway.shelves import populated, stuck
 from gateway.ticket import Ticket
 from wire.errors import Hopeless, QueueFull, WireError
 
@@ -89,10 +89,11 @@ class Scheduler:
         ticket.order = ticket.arrival + (ease + (routing.aging - ease) * self.pressures[ticket.heavy].level) * seconds
         try:
             lane = self._lane(ticket)
-            self._check_nodes(ticket, lane, now)
+            if lane.tried or not populated(lane.everywhere):
+                self._check_nodes(ticket, lane, now)
             waiting = lane.head()
             # A newcomer goes first only if nobody before it could go by now: a timer may be late.
-            if (waiting is None or ticket.order < waiting.order) and not (now >= self._wake and len(self.queue)):
+            if (waiting is None or ticket.order < waiting.order) and not (now >= self._wake and self.queue.count):
                 lease = self._try(lane, ticket, now)
                 if lease is not None:
                     return lease
@@ -115,32 +116,39 @@ class Scheduler:
         """Everything that can be decided about the waiting ones now. Call after any change and at `next_wake`."""
         self.fleet.refresh_if_due(now)
         self._wake = inf
-        if not len(self.queue):
-            return []
         bound: list[Binding] = []
+        queue = self.queue
+        if not queue.count:
+            return bound
         if self._version != self.fleet.version:
             self._lay_lanes_anew(bound)
-        self._drop_hopeless(bound, now)
-        while len(self.queue) and self._bind_one(bound, now):
+        if queue.first_hopeless() <= now:
+            self._drop_hopeless(bound, now)
+        while queue.count and self._bind_one(bound, now):
             pass
         return bound
 
     def next_wake(self, now: float) -> float | None:
         """When `bind` should be called though nothing happens; None while nobody waits."""
-        if not len(self.queue):
+        if not self.queue.count:
             self._wake = inf
             return None
         wake = min(now + LOOK_AGAIN, self.queue.first_hopeless(), self.fleet.next_change)
         lead = self.routing.prefetch_lead
         for peers in self.fleet.peers():  # those that nobody waits for wake us in vain, but looking them up costs more
-            wake = min(wake, peers.next_due(now + lead) - lead)
+            if peers.full:
+                wake = min(wake, peers.next_due(now + lead) - lead)
         self._wake = max(now, wake)
         return self._wake
 
     def _bind_one(self, bound: list[Binding], now: float) -> bool:
+        soon = now + self.routing.prefetch_lead
         for _, lane, ticket in self.queue.heads():
+            if not lane.tried and stuck(lane.everywhere, soon):
+                continue
             try:
-                self._check_nodes(ticket, lane, now)
+                if lane.tried or not populated(lane.everywhere):
+                    self._check_nodes(ticket, lane, now)
                 lease = self._try(lane, ticket, now)
             except WireError as error:
                 self.queue.remove(ticket)
@@ -173,7 +181,8 @@ class Scheduler:
         if ticket.explain:  # before the claim: candidates as they were
             lease.decision = explain(self._placement.policy, lane.everywhere, lease)
         backend.claim(lease, now)
-        self.fleet.settle(backend)
+        if backend.peers is not None:
+            backend.peers.settle(backend)
         return lease
 
     # ---- endings of leases (gateway/lease.py) ----------------------------------------------------------------------
@@ -182,7 +191,8 @@ class Scheduler:
         """Give the slot back."""
         backend = lease.backend
         backend.release(lease, now)
-        self.fleet.settle(backend)
+        if backend.peers is not None:
+            backend.peers.settle(backend)
 
     def taught(self, lease: Lease, now: float, service_ms: float | None) -> None:
         """Learn the request's cost and the node's speed from the node's own time."""
@@ -222,8 +232,6 @@ class Scheduler:
 
     def _check_nodes(self, ticket: Ticket, lane: Lane, now: float) -> None:
         """Raise NoNode when nobody usable may take it."""
-        if not lane.tried and populated(lane.everywhere):
-            return
         if not any(node.id not in lane.tried for peers in lane.everywhere for node in peers):
             raise self.refusals.no_node(ticket, lane, now)
 

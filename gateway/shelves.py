@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Learned speeds are no more exact than that, so nobody is sought who would win by less.
 WORTHWHILE = 1.05
-# How many busy nodes are looked at, at most: further along only a rare, much faster one could win.
+# How many nodes of a shelf are looked at, at most: further along only a rare, much faster one could win.
 LOOK = 16
 
 
@@ -25,6 +25,20 @@ def populated(groups: Sequence[Peers]) -> bool:
     return False
 
 
+def stuck(groups: Sequence[Peers], soon: float) -> bool:
+    """Whether somebody usable is there, and nobody has a slot open or free by `soon`."""
+    some = False
+    for peers in groups:
+        if peers.open:
+            return False
+        full = peers.full
+        if full and full[0][0] <= soon:
+            return False
+        if peers.size:
+            some = True
+    return some
+
+
 def soonest(
     groups: Sequence[Peers], cost_ms: float, now: float, lead: float, tried: frozenset[str]
 ) -> tuple[Backend, float, float, str] | None:
@@ -32,6 +46,7 @@ def soonest(
     best, starts = inf, now
     chosen: Backend | None = None
     for peers in groups:
+        looked = 0
         for entry in peers.open:
             node = entry[3]
             if tried and node.id in tried:
@@ -39,10 +54,12 @@ def soonest(
             finish = now + cost_ms * node.next_ms + node.lag
             if finish < best:
                 best, chosen, starts = finish, node, now
-            if not node.lag:
+            looked += 1
+            if not node.lag or looked == LOOK:
                 break  # the rest is slower
-        if lead >= 0.0 and peers.full:
-            found = earliest_busy(peers.full, peers.fastest, cost_ms, now, now + lead, best, tried)
+        full = peers.full
+        if lead >= 0.0 and full and full[0][0] <= now + lead and now + cost_ms * peers.fastest < best:
+            found = earliest_busy(full, peers.fastest, cost_ms, now, now + lead, best, tried)
             if found is not None:
                 chosen, starts, best = found
     return None if chosen is None else (chosen, starts, best, "")
@@ -52,14 +69,17 @@ def next_finish(groups: Sequence[Peers], cost_ms: float, now: float, tried: froz
     """The earliest finish on any node, however long it is still busy; infinity if not before `bound`."""
     best = bound
     for peers in groups:
+        looked = 0
         for entry in peers.open:
             node = entry[3]
             if node.id not in tried:
                 best = min(best, now + cost_ms * node.next_ms + node.lag)
-                if not node.lag:
+                looked += 1
+                if not node.lag or looked == LOOK:
                     break
+        latest = best - cost_ms * peers.fastest  # whoever starts later cannot win
         for shelf in (peers.full, peers.stuffed):
-            if shelf:
+            if shelf and shelf[0][0] < latest:
                 found = earliest_busy(shelf, peers.fastest, cost_ms, now, inf, best, tried)
                 if found is not None:
                     best = found[2]
