@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from node.runner import Runner
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 
 class Session:
@@ -50,9 +51,10 @@ class Session:
         time that others leave, as far as it can. Raises `ArtefactError` for an artefact that must not or cannot be
         served.
         """
-        manifest = load(artefact)
+        having_done: Callable[[Callable[[], T]], T] = run_gently if gently else _at_once
+        manifest = having_done(partial(load, artefact))
         progress(f"loading {manifest.name} {manifest.version}")
-        graph = read_file(artefact, manifest, manifest.graph)
+        graph = having_done(partial(read_file, artefact, manifest, manifest.graph))
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings and errors: the node has its own log
         from node.runner import Runner, give_memory_back  # noqa: PLC0415 - imports TensorFlow
 
@@ -60,13 +62,13 @@ class Session:
         smallest = manifest.batch_buckets[:1]
         buckets = [size for size in manifest.batch_buckets if max_rows is None or size <= max_rows] or smallest
         session = cls(manifest, read_labels(artefact, manifest), runner, buckets)
-        warm = partial(session._warm, progress)
         try:
-            run_gently(warm) if gently else warm()
+            having_done(partial(session._warm, progress))
         except BaseException:
             runner.close()
             raise
-        give_memory_back()
+        if not gently:
+            give_memory_back()  # the allocator stands still meanwhile; what stays is used by the next load
         return session
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -128,6 +130,10 @@ class Session:
             side if side is not None else (served[axis] if served else (rows if axis == 0 else 1))
             for axis, side in enumerate(spec.shape)
         ]
+
+
+def _at_once(work: Callable[[], T]) -> T:
+    return work()
 
 
 def checked(manifest: Manifest, inputs: Mapping[str, Array]) -> list[Array]:

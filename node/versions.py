@@ -176,6 +176,7 @@ class Versions:
         if bucket := engine.usual_bucket:
             self._costs.expect_run(bucket, engine.run_ms)
         self._keep(engine)
+        log.info("model is warm", extra={"model": engine.title, "run_ms": engine.run_ms})
 
     async def _begin_older(self, broken: Engine, error: Exception) -> None:
         for place in shelf.older(broken.artefact):

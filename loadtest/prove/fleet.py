@@ -15,6 +15,7 @@ from loadtest.prove.program import DidNotStart, Program, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
+WATCH_SECONDS, KEEP_SECONDS = 2, 2
 # The load test may not import the repository of models; as a newcomer would, it asks the program that owns it.
 _PACKAGED = (
     "from pathlib import Path; from repository.packaged import ensure; print(ensure(Path({root!r}), lambda _: None))"
@@ -31,6 +32,10 @@ class Fleet:
         ports = free_ports(8 + light + heavy)
         self.consul = Consul(find(), ports[:4], folder)
         self._artefact = _artefact()
+        self._models = folder / "models"
+        shutil.rmtree(self._models, ignore_errors=True)
+        self._versions = 0
+        self.publish()
         names = [f"{pool}-{n}" for pool, count in (("light", light), ("heavy", heavy)) for n in range(1, count + 1)]
         self.nodes = {name: self._node(name, port) for name, port in zip(names, ports[8:], strict=True)}
         self.gateways = [self._gateway(name, ports[at : at + 2]) for name, at in (("gateway-1", 4), ("gateway-2", 6))]
@@ -73,19 +78,20 @@ class Fleet:
         """How gateway and registry call a node."""
         return f"fleetgate-node-{HOST}-{_port(self.nodes[name])}"
 
-    def next_version(self) -> str:
-        """The same model under another version is what nodes load when they start again; the version's name.
+    def publish(self) -> str:
+        """Put the model into the repository that nodes watch, under its next version; the version's name.
 
         A copy, for the proof is about the switch and not about what the new version says.
         """
-        version = "next"
-        copy = self._folder / "models" / self._artefact.parent.name / version
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(self._artefact, copy)
-        manifest = copy / "manifest.json"
+        self._versions += 1
+        version = str(self._versions)
+        model = self._models / self._artefact.parent.name
+        model.mkdir(parents=True, exist_ok=True)
+        unfinished = model / f".{version}"  # nodes must not see half of it
+        shutil.copytree(self._artefact, unfinished)
+        manifest = unfinished / "manifest.json"
         manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": version}))
-        for node in self.nodes.values():
-            node.arguments[node.arguments.index("--artefact") + 1] = str(copy)
+        unfinished.rename(model / version)
         return version
 
     async def _stop(self) -> None:
@@ -94,7 +100,9 @@ class Fleet:
         await self.consul.kill()
 
     def _node(self, name: str, port: int) -> Program:
-        arguments = ["node", "--artefact", str(self._artefact), "--pool", name.partition("-")[0], "--host", HOST]
+        arguments = ["node", "--pool", name.partition("-")[0], "--host", HOST]
+        arguments += ["--set", f"models.root={self._models}"]
+        arguments += ["--set", f"models.watch_seconds={WATCH_SECONDS}", "--set", f"models.keep_seconds={KEEP_SECONDS}"]
         arguments += ["--port", str(port), "--registry", f"consul://{self.consul.address}"]
         arguments += ["--set", "session.threads=1", "--set", "log.format=text"]
         return Program(name, arguments, self._folder / f"{name}.log", polite=True)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from loadtest.prove.fleet import Fleet
-from loadtest.prove.watch import View, Watch
+from loadtest.prove.watch import Node, View, Watch
 
 FROZEN_SECONDS = 10.0
 SLOWED_SECONDS = 12.0
@@ -109,22 +109,39 @@ async def _swap_gateways(fleet: Fleet, _watch: Watch) -> None:
 
 
 async def _roll(fleet: Fleet, watch: Watch) -> None:
-    version = fleet.next_version()
     for name, node in fleet.nodes.items():
+        node_id = fleet.node_id(name)
         code = await node.leave()
         if code:
             raise Untoward(f"{name} left with exit code {code}; its log is {node.log}")
+        if await watch.until(_distrusts(node_id)) is None:
+            raise Untoward(f"{name} left, and the gateway trusts it still")
         await node.start()
-        if await watch.until(_back_with(fleet.node_id(name), version)) is None:
-            raise Untoward(f"{name} came back, but the gateway does not trust it with the new version: {node.log}")
+        if await watch.until(_trusts(node_id)) is None:
+            raise Untoward(f"{name} came back, but the gateway does not trust it: {node.log}")
 
 
-def _back_with(node_id: str, version: str) -> Callable[[View], bool]:
-    def back(view: View) -> bool:
-        node = view.node(node_id)
-        return view.healthy(node_id) and node is not None and all(name.endswith(f"@{version}") for name in node.models)
+def _trusts(node_id: str) -> Callable[[View], bool]:
+    return lambda view: view.healthy(node_id)
 
-    return back
+
+def _distrusts(node_id: str) -> Callable[[View], bool]:
+    return lambda view: not view.healthy(node_id)
+
+
+async def _switch(fleet: Fleet, watch: Watch) -> None:
+    """Nobody is restarted: nodes see the new version in their repository."""
+    version = fleet.publish()
+    if await watch.until(lambda view: all(_serves_only(node, version) for node in view.nodes)) is None:
+        raise Untoward(f"not every node switched to version {version}; their logs are beside {fleet.current.log}")
+
+
+def _serves_only(node: Node, version: str) -> bool:
+    return bool(node.models) and all(model.endswith(f"@{version}") for model in node.models)
+
+
+def _has_two_versions(_fleet: Fleet, _before: View, now: View) -> bool:
+    return any(len(node.models) > 1 for node in now.nodes)
 
 
 async def _wipe_consul(fleet: Fleet, _watch: Watch) -> None:
@@ -157,10 +174,11 @@ TRIALS = [
     ),
     Trial("Consul killed and wiped", _wipe_consul, lambda _fleet, _before, now: bool(now.registry.stale), quick=True),
     Trial(
-        "all nodes restarted in turn, with another model version",
+        "all nodes restarted in turn",
         _roll,
         lambda fleet, _before, now: not whole(fleet, now),
         needs="light-2",
     ),
+    Trial("all nodes switched to another model version", _switch, _has_two_versions, needs="light-2"),
     Trial("the gateway restarted", _swap_gateways, None, prepare=_start_other_gateway, quick=True),
 ]

@@ -1,0 +1,1 @@
+"""One node alone: what it reaches, what it costs, and how it compares."""
