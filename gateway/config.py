@@ -104,8 +104,12 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a node is trusted."""
 
-    probe_interval: Annotated[float, Meta(gt=0, description="a dead node is noticed within two")] = 1.0
-    probe_timeout: Annotated[float, Meta(gt=0, description="a loop that cannot answer this is stuck")] = 1.0
+    probe_interval: Annotated[
+        float, Meta(gt=0, description="what hangs is noticed within this and the timeout: 2 s")
+    ] = 0.75
+    probe_timeout: Annotated[float, Meta(gt=0, description="two probes unanswered for so long: the loop is stuck")] = (
+        1.0
+    )
     probe_failures: Annotated[int, Meta(ge=1, description="one lost probe is chance, two are a pattern")] = 2
     eject_failures: Annotated[
         int, Meta(ge=1, description="consecutive failures; 5 as Envoy, less for few big requests")

@@ -18,10 +18,12 @@ from wire.errors import DeadlineMissed, WireError
 from wire.load_report import LoadReport
 
 READY_PATH = "/v2/health/ready"
-# After a lost probe the next comes sooner and waits less, so that a node that hangs is out within three intervals
-# though a verdict needs two.
+# After a lost probe the next comes sooner and waits less.
 HASTE = 10
 REPEAT_PATIENCE = 0.5
+# A probe that is silent for this share of its patience gets a second one beside it, on a connection of its own: two are
+# needed for a verdict, and one after the other they would take twice as long to tell that a node hangs.
+DOUBT = 0.5
 # Probes spread over the interval: a thousand nodes that joined together must not be asked together for ever.
 JITTER = 0.1
 # Probes under way at once: a fleet that hangs as a whole must not take every file descriptor.
@@ -54,20 +56,26 @@ class _Probe:
 
 @dataclass(slots=True)
 class _Watch:
-    """One node's next probe, or the one under way."""
+    """One node's next probe, or the ones under way."""
 
     backend: Backend
     failures: int = 0
     timer: asyncio.TimerHandle | None = None
     task: asyncio.Task[None] | None = None
+    second: asyncio.Task[None] | None = None
     again: bool = False  # suspected while a probe was under way that may have been answered before
 
     def stop(self) -> None:
         """No more probes."""
         if self.timer is not None:
             self.timer.cancel()
-        if self.task is not None:
-            self.task.cancel()
+        for task in self.tasks:
+            task.cancel()
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Of the probes under way."""
+        return [task for task in (self.task, self.second) if task is not None]
 
 
 class Prober:
@@ -123,7 +131,7 @@ class Prober:
 
     async def close(self) -> None:
         """Stop all probes and close their connections."""
-        tasks = [watch.task for watch in self._watches.values() if watch.task is not None]
+        tasks = [task for watch in self._watches.values() for task in watch.tasks]
         for watch in self._watches.values():
             watch.stop()
         self._watches.clear()
@@ -139,15 +147,41 @@ class Prober:
     async def _ask(self, watch: _Watch) -> None:
         async with self._places:
             watch.again = False
-            patience = REPEAT_PATIENCE if watch.failures else 1.0
-            ok, why, report = await self._verdict(watch.backend, self._options.probe_timeout * patience)
+            seconds = self._options.probe_timeout * (REPEAT_PATIENCE if watch.failures else 1.0)
+            doubt = asyncio.get_running_loop().call_later(seconds * DOUBT, self._start_second, watch)
+            try:
+                verdict = await self._verdict(watch.backend, seconds)
+            finally:
+                doubt.cancel()
         watch.task = None
+        if verdict[0] and watch.second is not None:
+            watch.second.cancel()
+            watch.second = None
+        self._concluded(watch, *verdict)
+
+    def _start_second(self, watch: _Watch) -> None:
+        if watch.second is None and not watch.failures:
+            watch.second = asyncio.get_running_loop().create_task(self._ask_second(watch))
+
+    async def _ask_second(self, watch: _Watch) -> None:
+        verdict = await self._verdict(watch.backend, self._options.probe_timeout * (1 - DOUBT))
+        watch.second = None
+        if verdict[0] and watch.task is not None:
+            watch.task.cancel()
+            watch.task = None
+        self._concluded(watch, *verdict)
+
+    def _concluded(self, watch: _Watch, ok: bool, why: str, report: LoadReport | None) -> None:
         watch.failures = 0 if ok else watch.failures + 1
         if self._watches.get(watch.backend.id) is not watch:
             return
+        if watch.timer is not None:
+            watch.timer.cancel()
+            watch.timer = None
         soon = watch.again or 0 < watch.failures < self._options.probe_failures
         wait = next_wait(self._options.probe_interval, soon, self._rng)
-        watch.timer = asyncio.get_running_loop().call_later(wait, self._start, watch)
+        if watch.task is None:
+            watch.timer = asyncio.get_running_loop().call_later(wait, self._start, watch)
         now = time.monotonic()
         change = self._fleet.probed(watch.backend.id, ok, now, why)
         if report is not None:

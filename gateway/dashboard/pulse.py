@@ -17,7 +17,7 @@ from gateway.dashboard.watch import LOST, Look, changes
 from gateway.journal import Gauges
 
 BEAT_SECONDS = 1.0
-LOOK_SECONDS = 0.25  # a node's change of state is told no later than this
+LOOK_SECONDS = 0.15  # a node's change of state is told no later than this
 REMEMBERED_BEATS = 600  # how long a page may sleep and still be told only what is new
 
 _log = logging.getLogger("gateway.fleet")

@@ -124,6 +124,26 @@ async def test_a_node_that_hangs_is_out_and_back_when_it_goes_on() -> None:
         await one.until(lambda: one.probed(node))
 
 
+async def test_a_node_that_hangs_is_out_without_waiting_for_another_turn() -> None:
+    options = Health(probe_interval=3600.0, probe_timeout=0.4)
+    async with FakeNode(ready=0) as node, probing(options) as one:
+        one.adopt(node)
+        await one.until(lambda: one.probed(node) is False)
+        assert one.verdicts == [node.instance().id] * 2
+        assert one.why(node) == "no answer in time"
+
+
+async def test_a_probe_that_was_lost_on_its_way_is_made_up_for_by_a_second() -> None:
+    options = Health(probe_interval=3600.0, probe_timeout=5.0)
+    async with FakeNode(ready=0) as node, probing(options) as one:
+        one.adopt(node)
+        await node.wait(lambda n: n.probes == 1)
+        node.ready = 200
+        await one.until(lambda: one.probed(node))
+        assert one.verdicts == [node.instance().id]
+        assert node.probes == 2
+
+
 async def test_a_suspected_node_is_asked_now_and_not_when_it_is_its_turn() -> None:
     async with FakeNode() as node, probing(SELDOM) as one:
         one.adopt(node)
