@@ -38,6 +38,7 @@ class Fleet:
         self.stale = ""  # why the snapshot is old; empty when it is fresh
         self.adopted = False  # whether any snapshot came
         self.panic = False  # too few are left: ejections are ignored
+        self.judged = 0  # grows whenever who is usable may have changed
         self._rng = rng
         self._backends: dict[str, Backend] = {}
         self._atlas = Atlas(rng)
@@ -210,6 +211,7 @@ class Fleet:
     def refresh(self, now: float) -> None:
         """Judge everybody anew and bring the index up to date."""
         self._dirty = False
+        self.judged += 1
         backends = self._backends.values()
         for backend in backends:
             self._judge(backend, now)

@@ -74,8 +74,6 @@ class Placement:
         return (*away[:3], "the light pool is empty" if lonely else "no light slot is open and it is older")
 
     def _heavy(self, lane: Lane, ticket: Ticket, now: float, back_ms: float) -> Pick | None:
-        if lane.blocked is ticket and now < lane.blocked_until and lane.blocked_at == _changes(lane.home):
-            return None  # nothing that matters has happened since it was looked at
         home = self._soonest(lane.home, ticket, lane, now)
         lonely = not populated(lane.home)
         if not lane.away or self._full(lane.away, lonely):
@@ -102,7 +100,7 @@ class Placement:
         until = now + LOOK_AGAIN
         for peers in lane.home:
             until = min(until, peers.next_due(now + lead) - lead)
-        lane.blocked, lane.blocked_until, lane.blocked_at = ticket, until, _changes(lane.home)
+        lane.block(ticket, until)
 
     def _full(self, light: Sequence[Peers], empty: bool) -> bool:
         """Whether heavy work holds all the light slots that it may.
@@ -207,7 +205,3 @@ def _eligible(node: Backend, lane: Lane, now: float, lead: float) -> bool:
     if node.open:
         return True
     return lead >= 0.0 and node.in_flight <= node.capacity and now >= node.prefetch_from and node.free_in(now) <= lead
-
-
-def _changes(groups: Sequence[Peers]) -> int:
-    return sum([peers.changes for peers in groups])

@@ -41,6 +41,20 @@ class Lane:
         self.blocked_until = 0.0
         self.blocked_at = 0
 
+    def block(self, ticket: Ticket, until: float) -> None:
+        """Remember that its head must wait until then, or until its own pool changes."""
+        self.blocked, self.blocked_until, self.blocked_at = ticket, until, self._changes()
+
+    def blocks(self, ticket: Ticket, now: float) -> bool:
+        """Whether nothing that matters to it has happened since it was looked at."""
+        return self.blocked is ticket and now < self.blocked_until and self.blocked_at == self._changes()
+
+    def _changes(self) -> int:
+        changes = 0
+        for peers in self.home:
+            changes += peers.changes
+        return changes
+
     def head(self) -> Ticket | None:
         """The next one; None when nobody waits."""
         heap = self.heap

@@ -46,6 +46,7 @@ class Scheduler:
         self._placement = Placement(routing, self.queue, rng)
         self.pressures = Pressure(), Pressure()  # of light and of heavy work
         self._version = fleet.version
+        self._judged = -1
         self._answers = 0
         self._wake = inf  # when the waiting ones want to be looked at, as last told
 
@@ -124,7 +125,11 @@ class Scheduler:
             self._lay_lanes_anew(bound)
         if queue.first_hopeless() <= now:
             self._drop_hopeless(bound, now)
-        while queue.count and self._bind_one(bound, now):
+        # Who has nobody left must be told when that happens; else there is nothing to do until somebody has a slot.
+        told = self._judged == self.fleet.judged
+        self._judged = self.fleet.judged
+        lead = self.routing.prefetch_lead
+        while queue.count and not (told and stuck(self.fleet.peers(), now, lead)) and self._bind_one(bound, now):
             pass
         return bound
 
@@ -142,9 +147,9 @@ class Scheduler:
         return self._wake
 
     def _bind_one(self, bound: list[Binding], now: float) -> bool:
-        soon = now + self.routing.prefetch_lead
+        lead = self.routing.prefetch_lead
         for _, lane, ticket in self.queue.heads():
-            if not lane.tried and stuck(lane.everywhere, soon):
+            if lane.blocks(ticket, now) or (not lane.tried and stuck(lane.everywhere, now, lead)):
                 continue
             try:
                 if lane.tried or not populated(lane.everywhere):

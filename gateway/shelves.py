@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -25,14 +25,15 @@ def populated(groups: Sequence[Peers]) -> bool:
     return False
 
 
-def stuck(groups: Sequence[Peers], soon: float) -> bool:
-    """Whether somebody usable is there, and nobody has a slot open or free by `soon`."""
+def stuck(groups: Iterable[Peers], now: float, lead: float) -> bool:
+    """Whether somebody usable is there, and nobody has a slot open, or open within `lead` seconds.
+
+    Who is later than that is expected to be as late again (earliest_busy).
+    """
     some = False
     for peers in groups:
-        if peers.open:
-            return False
         full = peers.full
-        if full and full[0][0] <= soon:
+        if peers.open or (full and full[0][0] <= now + lead and peers.next_due(now - lead) <= now + lead):
             return False
         if peers.size:
             some = True
