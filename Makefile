@@ -4,9 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run-ready
 DEV    := $(VENV)/.dev-ready
+PEERS  := .venv-peers/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format docs lock loadtest prove bench bench-routing bench-proxy clean
+.PHONY: help setup up test check format docs lock loadtest prove bench bench-routing bench-proxy bench-node bench-cold clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +18,10 @@ $(RUN): requirements/node.txt
 
 $(DEV): requirements/dev.txt | $(RUN)
 	@PYTHON="$(PYTHON)" sh scripts/venv.sh dev
+	@touch $@
+
+$(PEERS): requirements/peers.txt
+	@PYTHON="$(PYTHON)" sh scripts/venv.sh peers .venv-peers
 	@touch $@
 
 setup: $(DEV) ## everything for developing: tools, peers to compare with, a real Consul, a browser
@@ -51,7 +56,7 @@ loadtest: $(DEV) ## locust against a fleet of its own
 prove: setup ## load, and in it nodes die, hang and roll, Consul is wiped: what was lost?
 	@$(BIN)/python -m loadtest.prove $(ARGS)
 
-bench: bench-proxy bench-routing ## both comparisons with the real programs
+bench: bench-proxy bench-routing bench-node bench-cold ## every comparison with the real programs
 
 bench-routing: $(DEV) ## routing beside HAProxy, Envoy, nginx, Traefik on one emulated fleet
 	@$(BIN)/python -m loadtest.compare $(ARGS)
@@ -59,5 +64,11 @@ bench-routing: $(DEV) ## routing beside HAProxy, Envoy, nginx, Traefik on one em
 bench-proxy: $(DEV) ## CPU per proxied request, beside Envoy, HAProxy, nginx, Traefik; needs wrk
 	@$(BIN)/python -m loadtest.proxy $(ARGS)
 
+bench-node: $(DEV) $(PEERS) ## one model behind our node, Ray Serve, LitServe, BentoML, mosec, and bare
+	@$(BIN)/python -m loadtest.serving $(ARGS)
+
+bench-cold: $(DEV) ## a script per request, a process with its input open, the warm node
+	@$(BIN)/python -m loadtest.cold $(ARGS)
+
 clean: ## remove what was made: environment, artefacts, logs
-	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers var .pytest_cache .mypy_cache .ruff_cache .hypothesis

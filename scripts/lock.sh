@@ -11,3 +11,5 @@ compile dev --extra node --extra model --extra loadtest --extra compare --extra 
 compile node --extra node --extra model --constraint requirements/dev.txt
 compile gateway --constraint requirements/dev.txt
 compile otel --extra otel --constraint requirements/dev.txt
+# Beside dev, not part of it: what these pin would hold the rest back. The node's own packages are the same in both.
+compile peers --extra node --extra peers --constraint requirements/node.txt

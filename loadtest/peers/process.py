@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +61,9 @@ class Peer:
         command: Sequence[str],
         core: int | None = None,
         environ: Mapping[str, str] | None = None,
+        patience: float = 20.0,
     ) -> None:
+        """`patience`: seconds until it must listen."""
         self.name = name
         self.address = f"127.0.0.1:{port}"
         self._port = port
@@ -68,7 +72,9 @@ class Peer:
             (Path(self._folder.name) / file).write_text(text)
         self._command = [part.replace("{folder}", self._folder.name) for part in command]
         self._core = core
-        self._environ = {**os.environ, **(environ or {})}
+        self._patience = patience
+        told = {key: value.replace("{folder}", self._folder.name) for key, value in (environ or {}).items()}
+        self._environ = {**os.environ, **told}
 
     @property
     def log(self) -> Path:
@@ -90,13 +96,26 @@ class Peer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        family = self.pids()
+        self.resume()
         self.process.terminate()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        for pid in family[1:]:  # not every server takes its workers with it
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._folder.cleanup()
+
+    def pause(self) -> None:
+        """Freeze it and all below it: some servers keep a core busy with asking whether there is work."""
+        self._tell_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._tell_all(signal.SIGCONT)
 
     def cpu_seconds(self) -> float:
         """User and system time of the process and its children, so far."""
@@ -106,16 +125,26 @@ class Peer:
         """Resident memory of the process and its children."""
         return sum(_resident(pid) for pid in self.pids())
 
+    def proportional_bytes(self) -> int:
+        """The same with pages that several of them share counted once."""
+        return sum(_proportional(pid) for pid in self.pids())
+
     def pids(self) -> list[int]:
         """The process and all below it."""
         found = [self.process.pid]
         for pid in found:
-            for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                found.extend(int(child) for child in task.read_text().split())
+            with suppress(FileNotFoundError, ProcessLookupError):  # it ended as we looked
+                for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                    found.extend(int(child) for child in task.read_text().split())
         return found
 
-    def _wait(self, seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
+    def _tell_all(self, number: int) -> None:
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
@@ -141,9 +170,21 @@ class Peer:
 
 
 def _cpu_ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return int(fields[11]) + int(fields[12])
+    """Its own and those of its children that have ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return sum(int(field) for field in fields[11:15])
+    return 0
 
 
 def _resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _proportional(pid: int) -> int:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    return 0
