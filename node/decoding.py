@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 
 from node.costs import Costs
+from node.engine import Engine
+from node.fairness import Shares
 from node.jobs import Jobs, too_late
 from node.queue import Queue
 from node.work import Arrays, Row, Stage
@@ -37,7 +39,9 @@ class Decoding:
         self._on_ready = on_ready
         self._on_decoded = on_decoded
         self._loop = asyncio.get_running_loop()
-        self._small, self._big = Queue(Stage.WAITING), Queue(Stage.WAITING)
+        self._small: dict[Engine, Queue] = {}
+        self._big: dict[Engine, Queue] = {}
+        self._shares = Shares()
         self._big_in_hand = 0
 
     def push(self, row: Row) -> None:
@@ -48,7 +52,10 @@ class Decoding:
                 f"decoding this image takes {row.decoded_bytes} bytes; this node may hold {room.big}",
                 limit_bytes=room.big,
             )
-        (self._small if room.is_small(row.decoded_bytes) else self._big).push(row)
+        lane, engine = self._small if room.is_small(row.decoded_bytes) else self._big, row.job.engine
+        if engine not in lane:
+            lane[engine] = Queue(Stage.WAITING)
+        lane[engine].push(row)
 
     def start(self, done: Callable[[], None]) -> None:
         """Give idle decoders work; `done` is called after each."""
@@ -61,18 +68,32 @@ class Decoding:
 
     def _next(self) -> Row | None:
         """The first of both lanes that fits. One decoder is kept free of big pictures, where there are two."""
-        small = self._head(self._small)
-        big = self._head(self._big) if self._big_in_hand < max(1, self._workers.count - 1) else None
-        for row in sorted(filter(None, (small, big)), key=lambda row: row.key):
+        small = self._first(self._small)
+        big = self._first(self._big) if self._big_in_hand < max(1, self._workers.count - 1) else None
+        for row in sorted(filter(None, (small, big)), key=self._place):
             if self._jobs.room.take(row.decoded_bytes):
                 row.held = row.decoded_bytes
-                (self._small if row is small else self._big).pop()
+                (self._small if row is small else self._big)[row.job.engine].pop()
+                self._shares.charge(row.job.engine, row.decode_ms)
                 return row
         return None
 
-    def _head(self, lane: Queue) -> Row | None:
-        """The head of a lane that can still be answered in time; those that cannot are refused before decoding."""
-        while row := lane.head():
+    def _first(self, lane: dict[Engine, Queue]) -> Row | None:
+        """The first row of the model whose turn it is in a lane."""
+        rows = []
+        for engine, queue in list(lane.items()):
+            if row := self._head(queue):
+                rows.append(row)
+            else:
+                del lane[engine]
+        return min(rows, key=self._place, default=None)
+
+    def _place(self, row: Row) -> tuple[float, float]:
+        return self._shares.turn(row.job.engine), row.key
+
+    def _head(self, queue: Queue) -> Row | None:
+        """The head of a queue that can still be answered in time; those that cannot are refused before decoding."""
+        while row := queue.head():
             if self._loop.time() + row.predicted_ms / 1000 <= row.job.deadline:
                 return row
             self._jobs.drop(row)

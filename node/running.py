@@ -17,6 +17,7 @@ from node.batching import best_size
 from node.config import Batch
 from node.costs import Costs
 from node.engine import Engine, State
+from node.fairness import Shares
 from node.jobs import Jobs, too_late
 from node.queue import Queue
 from node.work import Array, Arrays, Bucket, Row, Stage
@@ -48,6 +49,7 @@ class Running:
         self._on_ran = on_ran
         self._loop = asyncio.get_running_loop()
         self._ready: dict[Bucket, Queue] = {}
+        self._shares = Shares()
 
     def push(self, row: Row, inputs: Arrays) -> None:
         """Add a row whose inputs are there."""
@@ -62,18 +64,22 @@ class Running:
         """Give idle runners work; `done` is called after each."""
         while self._workers.idle > 0 and (bucket := self._most_urgent()):
             rows, size = self._batch(bucket)
+            self._shares.charge(bucket[0], self._costs.run_ms(bucket, size))
             self._run(bucket, rows, size, done)
 
     def _most_urgent(self) -> Bucket | None:
-        """The bucket whose first row is the first of all, among models that can run."""
-        first: tuple[float, Bucket] | None = None
+        """Of the model whose turn it is, the bucket whose first row is the first of all; of those that can run."""
+        first: tuple[float, float] | None = None
+        chosen: Bucket | None = None
         for bucket, queue in list(self._ready.items()):
             row = self._head(queue)
             if row is None:
                 del self._ready[bucket]
-            elif bucket[0].state is State.READY and (first is None or row.key < first[0]):
-                first = row.key, bucket
-        return first[1] if first else None
+            elif bucket[0].state is State.READY:
+                place = self._shares.turn(bucket[0]), row.key
+                if first is None or place < first:
+                    first, chosen = place, bucket
+        return chosen
 
     def _head(self, queue: Queue) -> Row | None:
         """The head of a queue that can still be answered in time."""

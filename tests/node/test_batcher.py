@@ -4,12 +4,13 @@ import asyncio
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from node.config import Batch, Images, Session
 from node.engine import State
 from tests.fakes.serving import Got, Serving, limits, picture, serving, until
-from tests.fakes.session import POISON, FakeSession, Sessions, describe
+from tests.fakes.session import POISON, Arrays, FakeSession, Sessions, describe
 from wire import load_report, timing
 
 NUMBERS = describe("numbers", images=False)
@@ -80,6 +81,56 @@ async def test_one_request_of_many_rows_is_spread_over_batches_and_comes_back_in
         singly = [await node.post("/v1/models/numbers:predict", f'{{"instances":[{row}]}}') for row in rows]
 
     assert whole.json["predictions"] == [one.json["predictions"][0] for one in singly]
+
+
+async def test_a_flood_for_one_model_does_not_starve_another(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def prepare(session: FakeSession) -> None:
+        run = session.run
+
+        def noted(inputs: Arrays) -> dict[str, np.ndarray]:
+            order.append(session.manifest.name)
+            return run(inputs)
+
+        session.run = noted
+
+    models = (NUMBERS, describe("others", images=False))
+    options = {"session": ONE_RUNNER, "limits": limits(slots=64), "batch": Batch(max_rows=1)}
+    async with serving(tmp_path, *models, sessions=Sessions(prepare), **options) as node:
+        order.clear()
+        gate = node.sessions.opened[0].gate
+        gate.clear()
+        flood = [asyncio.create_task(tensor(node, value)) for value in range(30)]
+        await until(lambda: node.node.batcher.waiting == 29)
+        body = '{"inputs":[{"name":"picture","shape":[4,2],"datatype":"FP32","data":[1,0,2,0,3,0,4,0]}]}'
+        late = asyncio.create_task(node.post("/v2/models/others/infer", body))
+        await until(lambda: node.node.batcher.waiting == 33)
+        gate.set()
+        assert (await late).status == 200
+        await asyncio.gather(*flood)
+
+    assert order[0] == "numbers"
+    assert order[1:9].count("others") == 4
+
+
+async def test_a_flood_of_pictures_for_one_model_does_not_keep_decoders_from_another(tmp_path: Path) -> None:
+    options = {"images": Images(decoders=1), "limits": limits(slots=64), "session": ONE_RUNNER}
+    async with serving(tmp_path, describe(), describe("others"), **options) as node:
+        decoding = node.node.batcher._decoding
+        image, ended = picture(size=(600, 600)), []
+
+        async def ask(name: str) -> None:
+            assert (await node.post(f"/v1/predict/{name}", image)).status == 200
+            ended.append(name)
+
+        flood = [asyncio.create_task(ask("bright")) for _ in range(40)]
+        await until(lambda: sum(len(list(queue.rows())) for queue in decoding._small.values()) > 30)
+        await ask("others")
+        before = ended.count("bright")
+        await asyncio.gather(*flood)
+
+    assert before < 20
 
 
 async def test_one_poisonous_input_fails_alone(tmp_path: Path) -> None:
