@@ -14,6 +14,7 @@ from aiohttp import web
 
 from node import body, inflate, strict
 from node.batcher import Batcher
+from node.cache import Cache
 from node.config import Limits
 from node.connection import SERVER_NAME, SPOKEN, Connection, refusal
 from node.control import PREFIX as REPOSITORY
@@ -79,6 +80,7 @@ class Api:
         runners: int,
         beside: Workers,
         control: Control,
+        cache: Cache | None = None,
     ) -> None:
         self.leaving = Leaving()
         self.in_progress = 0
@@ -92,6 +94,7 @@ class Api:
         self._runners = runners
         self._beside = beside
         self._control = control
+        self._cache = cache
         self._held = body.Held(limits.buffered_bytes)
         self._telling = Telling(models, load, batcher, metrics, self.leaving)
 
@@ -171,12 +174,16 @@ class Api:
             self._refuse_hopeless(budget_ms or self._default_ms)
             asked = await self._understand(call, await self._receive(request, share), engine)
             budget_ms = min(filter(None, (budget_ms, asked.timeout_ms)), default=self._default_ms)
+            if self._cache is not None:
+                self._cache.answer(engine, asked.rows)
             job = Job(engine, asked.rows, clock(), start + budget_ms / 1000)
             if (traced := request.get(_TRACED)) is not None:
                 traced.job, traced.received = job, time.monotonic()
             with self._load.work(job.predicted_ms):
                 rows = await self._batcher.run(job)
             done = clock()
+            if self._cache is not None:
+                self._cache.keep(engine, asked.rows)
             answer = asked.answer(join(rows, engine.batched))
             answer.headers[SERVER_TIMING] = self._timing(job, done)
             answer.headers[MODEL] = engine.title
@@ -227,6 +234,8 @@ class Api:
     def _timing(self, job: Job, done: float) -> str:
         queue_ms = max(0.0, (done - job.arrival) * 1000 - job.decode_ms - job.infer_ms)
         self._metrics.phase(job.engine, "queue", queue_ms)
+        if job.cached:  # without `infer`: a gateway must not learn from it what such a request costs
+            return timing.encode({"queue": queue_ms, "cache": 0.0})
         return timing.encode({"queue": queue_ms, "decode": job.decode_ms, "infer": job.infer_ms})
 
 

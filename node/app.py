@@ -19,6 +19,7 @@ from discovery.registry import announced_host, open_registrar
 from node import lag, shelf
 from node.api import Api
 from node.batcher import Batcher
+from node.cache import Cache
 from node.config import NodeConfig
 from node.connection import Connections, UnfitAiohttp, check_aiohttp
 from node.control import Control
@@ -113,12 +114,13 @@ class Node:
         self._costs = Costs()
         self._open_session = open_session or partial(_open, config, self.sizes)
         self.models = Models([self._engine(place) for place in shelf.artefacts(config.models)])
-        way = Way(self._engine, self._announce, self.metrics.changed, config.drain.grace_seconds)
+        way = Way(self._engine, self._announce, self.metrics.changed, self._forget, config.drain.grace_seconds)
         self.versions = Versions(self.models, config.models, way, self._costs, self._beside)
         self._control = Control(self.versions, config.control.token)
         self.load = Load(self.sizes.slots, config.limits.waiting, time.monotonic())
         reader = Reader(self.sizes.max_pixels, config.limits.jpeg_scans, config.images.jpeg_margin)
-        intake = Intake(reader, self._costs, config.limits.rows)
+        self._cache = Cache(config.cache) if config.cache.bytes else None
+        intake = Intake(reader, self._costs, config.limits.rows, digests=self._cache is not None)
         self.batcher = Batcher(
             decode=intake.decode,
             decoders=self._decoders,
@@ -139,6 +141,7 @@ class Node:
             runners=self.sizes.runners,
             beside=self._beside,
             control=self._control,
+            cache=self._cache,
         )
         tls = config.tls
         self._certificate = server_credentials("node", tls) if tls.cert_file else None
@@ -241,6 +244,11 @@ class Node:
     def _engine(self, place: Path) -> Engine:
         return Engine(place, read(place), self._open_session, self._loader, self.config.session.rebuild_seconds)
 
+    def _forget(self, engine: Engine) -> None:
+        self._costs.forget(lambda bucket: isinstance(bucket, tuple) and bucket[0] is engine)
+        if self._cache is not None:
+            self._cache.forget(engine)
+
     async def _announce(self) -> None:
         """Tell the registry what has changed; a node that is leaving has told it all."""
         if self._registrar is None or self.api.leaving.announced:
@@ -283,6 +291,12 @@ class Node:
             "Models that can serve.",
             lambda: len(self.models.engines) - len(self.models.unready),
         )
+        if (cache := self._cache) is not None:
+            count = self.metrics.count
+            count("inference_cache_hits", "Rows answered from the cache.", lambda: cache.hits)
+            count("inference_cache_misses", "Rows that were not in the cache.", lambda: cache.misses)
+            gauge("inference_cache_rows", "Rows in the cache.", lambda: len(cache))
+            gauge("inference_cache_bytes", "Bytes that the cache holds.", lambda: cache.bytes)
         gauge("inference_models_failed", "Versions that could not be loaded.", lambda: len(self.models.failures))
 
 

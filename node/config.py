@@ -151,6 +151,15 @@ class Images(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
 
 
+class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Answers to inputs that repeat, by their content and the model's version."""
+
+    bytes: Annotated[int, Meta(ge=0, description="of outputs kept; 0: off, as hashing costs 1 ms a megabyte")] = 0
+    entries: Annotated[int, Meta(ge=1, description="rows kept; each takes half a kilobyte beside its outputs")] = (
+        100_000
+    )
+
+
 class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who may load and unload models by a call (docs/operations.md)."""
 
@@ -188,6 +197,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: Batch = Batch()
     limits: Limits = Limits()
     images: Images = Images()
+    cache: Cache = Cache()
     control: Control = Control()
     drain: Drain = Drain()
     log: Log = Log()

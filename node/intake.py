@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from node import tensors
+from node.cache import digest
 from node.costs import Costs
 from node.engine import Engine
 from node.images import Reader
@@ -19,10 +20,12 @@ from wire.errors import BadRequest
 class Intake:
     """Makes rows, which is cheap, and decodes them, which is not."""
 
-    def __init__(self, reader: Reader, costs: Costs, most_rows: int) -> None:
+    def __init__(self, reader: Reader, costs: Costs, most_rows: int, digests: bool = False) -> None:
+        """`digests`: rows are told apart by their content, for a cache."""
         self._reader = reader
         self._costs = costs
         self._most_rows = most_rows
+        self._digests = digests
 
     def images(self, engine: Engine, images: Sequence[bytes], others: Arrays | None = None) -> list[Row]:
         """One row per image; `others` are the model's other inputs, with a row for each image."""
@@ -43,6 +46,7 @@ class Intake:
         for inputs in self._rows(engine, arrays):
             row = Row(engine.bucket({name: array.shape for name, array in inputs.items()}), inputs=inputs)
             row.run_ms = self._costs.run_ms(row.bucket, 1)
+            row.digest = digest(b"", inputs) if self._digests else b""
             rows.append(row)
         return rows
 
@@ -73,6 +77,7 @@ class Intake:
             decoded_bytes=self._reader.decoded_bytes(image, header, steps),
             decode_ms=self._costs.decode_ms(header.format, header.pixels),
             run_ms=self._costs.run_ms(bucket, 1),
+            digest=digest(image, others) if self._digests else b"",
         )
 
 

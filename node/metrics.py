@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 from node.engine import Engine
 from node.work import Row
@@ -16,6 +18,17 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _ROWS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class _Count(Collector):
+    """See Metrics.count."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Asked by the registry."""
+        yield CounterMetricFamily(self._name, self._text, self._read())
 
 
 class Metrics:
@@ -57,6 +70,10 @@ class Metrics:
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A number that is read when somebody looks."""
         Gauge(name, text, registry=self.registry).set_function(read)
+
+    def count(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A number that only rises, counted elsewhere and read when somebody looks."""
+        self.registry.register(_Count(name, text, read))
 
     def decoded(self, row: Row, ms: float) -> None:
         """One image became a row."""

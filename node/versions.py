@@ -43,6 +43,7 @@ class Way:
     make: Callable[[Path], Engine]
     announce: Callable[[], Awaitable[None]]
     changed: Callable[[str, str], None]  # name@version; loaded, switched, failed or unloaded
+    forget: Callable[[Engine], None]  # what was learned and kept of an engine that closed
     grace_seconds: float
 
 
@@ -267,7 +268,7 @@ class Versions:
         if keeper := self._keeping.pop(engine, None):
             keeper.cancel()
         await engine.close("unloaded")
-        self._costs.forget(lambda bucket: isinstance(bucket, tuple) and bucket[0] is engine)
+        self._way.forget(engine)
         self._way.changed(engine.title, "unloaded")
         log.info("model unloaded", extra={"model": engine.title})
 

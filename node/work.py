@@ -45,6 +45,7 @@ class Row:
     run_ms: float = 0.0  # predicted, alone
     key: float = 0.0  # its place in the heap
     held: int = 0  # bytes of the room it holds
+    digest: bytes = b""  # of what goes in, when answers are kept
     alone: bool = False  # shares no batch: an earlier one that held it failed
     stage: Stage = Stage.WAITING
     outputs: Arrays | None = None
@@ -65,6 +66,7 @@ class Job:
     arrival: float
     deadline: float
     left: int = 0  # rows not yet done
+    cached: int = 0  # rows whose outputs were kept from an earlier request
     decode_ms: float = 0.0  # spent
     infer_ms: float = 0.0  # spent in batches that held its rows
     decoded_at: float = 0.0  # monotonic, when its latest row was; 0: none yet
@@ -73,7 +75,8 @@ class Job:
     over: bool = False
 
     def __post_init__(self) -> None:
-        self.left = len(self.rows)
+        self.left = sum(row.outputs is None for row in self.rows)
+        self.cached = len(self.rows) - self.left
         for row in self.rows:
             row.job = self
 
