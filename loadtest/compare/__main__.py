@@ -75,7 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="stretches time, for a slower machine")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--trace", type=Path, help="a trace written by a gateway, to run besides the scenarios")
-    parser.add_argument("--lanes", type=int, default=4, help="contenders at a time")
+    parser.add_argument("--lanes", type=int, default=7, help="contenders at a time")
     parser.add_argument("--out", type=Path, default=Path("var/bench/routing"))
     args = parser.parse_args()
     if args.standard:
@@ -83,7 +83,7 @@ def _arguments() -> argparse.Namespace:
     if args.quick:
         args.scenarios, args.contenders = ["80"], ["fleetgate", "haproxy leastconn"]
     args.ports = Ports(Random())
-    args.seconds = args.seconds or (2.0 if args.quick else 12.0 if args.standard else 15.0)
+    args.seconds = args.seconds or (2.0 if args.quick else 12.0)
     return args
 
 

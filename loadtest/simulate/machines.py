@@ -30,6 +30,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     slowness: float = 1.0  # how many times slower than it announces
     delay: float = 0.0  # seconds that every answer takes longer, and that it does not tell
     fails: bool = False  # answers at once, with an error
+    tells: float = 1.0  # the service time that it tells, over the true one
     max_pixels: int = BIG
 
     @property

@@ -193,7 +193,7 @@ class World:
         """The node is done; its answer may come later."""
         bench = self.benches[job.record.node]
         self._start(bench.finish(), now)
-        job.service_ms = (now - job.began) * 1e3
+        job.service_ms = (now - job.began) * 1e3 * bench.machine.tells
         if bench.machine.delay:
             self._push(now + bench.machine.delay, ANSWER, job)
         else:

@@ -95,3 +95,16 @@ def test_a_node_that_comes_back_under_load_is_taken_up_slowly():
     assert max(held for after, held in seen if after < 9.9) == 1
     assert max(held for _, held in seen) <= 2
     assert back.answers > 100
+
+
+@pytest.mark.parametrize("tells", [1e-6, 0.1, 10.0, 1e9])
+def test_a_node_that_lies_about_its_times_is_no_black_hole_and_harms_nobody(tells):
+    """Faster than physics: its speed is believed up to ten times, and the time that is missing counts as lag."""
+    _, honest_records, honest = run(FLEETS["A"])
+    world, records, result = run(FLEETS["A"].changed(BAD, tells=tells))
+    liar = world.fleet.backends[BAD]
+    assert liar.nominal / 10 <= liar.speed <= liar.nominal * 10
+    assert shares(records, 10.0).get(BAD, 0.0) < 3 * shares(honest_records, 10.0)[BAD]
+    assert result.light.within > honest.light.within - 0.01
+    assert result.heavy.within > honest.heavy.within - 0.01
+    assert all(record.finish < float("inf") for record in records)
