@@ -15,7 +15,7 @@ import msgspec
 import uvloop
 
 from fleetgate import logs
-from fleetgate.settings import SettingsError, load, show
+from fleetgate.settings import Settings, SettingsError, load, show
 
 C = TypeVar("C", bound=msgspec.Struct)
 Run = Callable[[Any, Callable[..., None]], Awaitable[int]]
@@ -35,23 +35,28 @@ def add_arguments(parser: argparse.ArgumentParser, short: Sequence[tuple[str, st
 def run(name: str, schema: type[C], start: Run, args: argparse.Namespace) -> int:
     """Load the configuration as the flags say, then run `start(config, ready)` until it ends; its exit code."""
     try:
-        settings = load(schema, file=args.config, environ=os.environ, flags=_flags(args))
+        loaded = settings(schema, args)
     except SettingsError as error:
         print(f"fleetgate {name}: {error}", file=sys.stderr)
         return 2
     if args.print_config:
-        print(show(settings))
+        print(show(loaded))
         return 0
     if args.check_config:
         print("The configuration is good.")
         return 0
-    config: Any = settings.config
+    config: Any = loaded.config
     logs.set_up(name, config.log.level, config.log.format)
     ready: Callable[..., None] = _Supervisor(args.supervisor_fd).ready if args.supervisor_fd else _nobody
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if args.supervisor_fd:
             runner.get_loop().add_reader(args.supervisor_fd, _orphaned, args.supervisor_fd)
         return runner.run(_main(start, config, ready))
+
+
+def settings(schema: type[C], args: argparse.Namespace) -> Settings[C]:
+    """The configuration, from its file, the environment and flags as they are now. Raises SettingsError."""
+    return load(schema, file=args.config, environ=os.environ, flags=_flags(args))
 
 
 async def _main(start: Run, config: Any, ready: Callable[..., None]) -> int:

@@ -19,7 +19,7 @@ PREFIX = "FLEETGATE_"
 NOT_OPTIONS = frozenset({"FLEETGATE_OPERATOR_URL", "FLEETGATE_KEY"})
 
 
-class SettingsError(Exception):
+class SettingsError(ValueError):
     """A configuration that cannot be used; its text is one line for the operator."""
 
 

@@ -13,7 +13,9 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
+import msgspec
 from aiohttp import web
 
 from discovery.instance import Instance, Snapshot, Watcher
@@ -30,7 +32,7 @@ from gateway.dashboard.app import build
 from gateway.dashboard.encryption import EncryptionMetrics
 from gateway.dashboard.parts import Parts
 from gateway.dispatcher import Dispatcher
-from gateway.door import Door, TlsDoor
+from gateway.door import Door, HandDoor, Manner
 from gateway.encryption import Encryption
 from gateway.fleet import Change, Fleet
 from gateway.forwarding import Forwarding, Trust
@@ -45,6 +47,9 @@ from gateway.scheduler import Scheduler
 from gateway.server import Server, UnfitAiohttp, check_aiohttp
 from gateway.spans import Spans
 from gateway.trace import Trace
+from gateway.workers import live
+from gateway.workers.loads import Loads
+from gateway.workers.telling import telling
 from tls.credentials import following
 from tracing.exporter import open_exporter
 from tracing.span import Sampler
@@ -53,28 +58,30 @@ _log = logging.getLogger("gateway")
 Ready = Callable[[str, str], None]
 # What knocks at the moment of leaving lies in the kernel's queues: it is taken in before the door is closed.
 _LAST_CALL_SECONDS = 0.05
+_TELL_SECONDS = 0.02
 
 
-async def run(config: GatewayConfig, ready: Ready | None = None) -> int:
+async def run(
+    config: GatewayConfig, ready: Ready | None = None, reread: Callable[[], GatewayConfig] | None = None
+) -> int:
     """Serve until SIGTERM or SIGINT, finish what has begun, and return the exit code.
 
-    `ready` is called once with the public and the operators' address, when the registry has answered.
+    `ready` is called once with the public and the operators' address, when the registry has answered. `reread` is
+    called on SIGHUP, and raises ValueError for a configuration that cannot be used.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        check_aiohttp()
-        memory.keep_freed()
-        _raise_file_limit(config.limits.connections)
+        prepare(config)
         rng = Random()
         gateway = Gateway(config, open_watcher(config.registry, rng), rng)
         addresses = await gateway.start(stop)
     except (listening.CannotListen, UnfitAiohttp, ValueError) as error:
         _log.error("cannot start", extra={"fields": {"why": str(error)}})
         return 1
-    loop.add_signal_handler(signal.SIGHUP, gateway.encryption.reload)
+    loop.add_signal_handler(signal.SIGHUP, _reload, gateway, reread or (lambda: config))
     memory.settle()
     first = loop.create_task(gateway.first_snapshot.wait())
     first.add_done_callback(lambda _: None if ready is None or stop.is_set() else ready(*addresses))
@@ -83,12 +90,46 @@ async def run(config: GatewayConfig, ready: Ready | None = None) -> int:
     return await gateway.stop()
 
 
+def _reload(gateway: Gateway, reread: Callable[[], GatewayConfig]) -> None:
+    """Take over what a running process can."""
+    before = gateway.config
+    try:
+        config = reread()
+        live.check(config)
+    except ValueError as error:
+        _log.warning("the configuration is not taken, the old one stays", extra={"fields": {"why": str(error)}})
+        return
+    changed = list(live.changes(before, config))
+    gateway.configure(config)
+    _log.info("configuration read again", extra={"fields": {"changed": [*filter(live.is_live, changed)]}})
+    if later := [option for option in changed if not live.is_live(option)]:
+        why = "needs new processes: workers.parent = always, or a restart"
+        _log.warning("not all of the configuration is taken", extra={"fields": {"options": later, "why": why}})
+
+
+def prepare(config: GatewayConfig) -> None:
+    """Make this process fit to be a gateway. Raises UnfitAiohttp."""
+    check_aiohttp()
+    memory.keep_freed()
+    _raise_file_limit(config.limits.connections)
+
+
+class Place(NamedTuple):
+    """Where a gateway serves that is one of several worker processes."""
+
+    sockets: list[socket.socket]  # listening, and shared with the others
+    operators: Path  # of the socket at which the parent asks
+    loads: Loads  # of all
+    number: int  # of our place among them
+
+
 class Gateway:
     """One gateway. Its state can be rebuilt in seconds from the registry and the nodes."""
 
-    def __init__(self, config: GatewayConfig, watcher: Watcher, rng: Random) -> None:
+    def __init__(self, config: GatewayConfig, watcher: Watcher, rng: Random, place: Place | None = None) -> None:
         """Raises ValueError, one line, for options that cannot be right."""
         self.config = config
+        self._place = place
         self._networks = parse_networks(config.security.node_networks)
         trust = Trust(config.security.trusted_proxies)
         self.fleet = Fleet(config.health, rng)
@@ -134,6 +175,7 @@ class Gateway:
         self.first_snapshot = asyncio.Event()
         self._refused: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._opened = False
         self._failed = False
 
     def can_serve(self) -> bool:
@@ -143,19 +185,21 @@ class Gateway:
     async def start(self, stop: asyncio.Event) -> tuple[str, str]:
         """Open both listeners and begin to watch; the two addresses. `stop` is set if a part fails later.
 
-        Raises CannotListen.
+        A worker's public listener stays closed until `open`. Raises CannotListen.
         """
-        listen, operator = self.config.listen, self.config.operator
+        listen, operator, place = self.config.listen, self.config.operator, self._place
         loop = asyncio.get_running_loop()
-        sockets = listening.bind(listen.host, listen.port, listen.backlog)
+        sockets = place.sockets if place else listening.bind(listen.host, listen.port, listen.backlog)
         public = listening.address(sockets[0].getsockname())
         self._door = self._door_of(sockets)
-        await self._door.open(listen.backlog)
-        self._operators = web.AppRunner(build(self._parts()), access_log=None, shutdown_timeout=1.0)
+        if place is None:
+            await self.open()
+        application = build(self._parts()) if place is None else telling(self._parts())
+        self._operators = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         try:
             await self._operators.setup()
             with listening.told(operator.host, operator.port):
-                await web.TCPSite(self._operators, operator.host, operator.port).start()
+                await self._operator_site().start()
         except BaseException:
             self._door.close()
             await self._operators.cleanup()
@@ -165,22 +209,48 @@ class Gateway:
             works.append(self.trace.keep_flushed())
         if self.encryption.used:
             works.append(self.encryption.watch())
+        if place is not None:
+            works.append(self._keep_told())
         for work in works:
             task = loop.create_task(work)
             task.add_done_callback(lambda done: self._ended(done, stop))
             self._tasks.append(task)
-        operators = listening.address(self._operators.addresses[0])
+        operators = str(place.operators) if place else listening.address(self._operators.addresses[0])
         _log.info("listening", extra={"fields": {"public": public, "operators": operators}})
         return public, operators
 
-    async def stop(self) -> int:
-        """Take nothing new, finish what has begun, close everything; the exit code."""
+    async def open(self) -> None:
+        """Take in clients."""
+        self._opened = True
+        await self._door.open(self.config.listen.backlog)
+
+    def configure(self, config: GatewayConfig) -> None:
+        """Take over what can be changed while running (workers/live.py); the certificates' files are read again."""
+        self.scheduler.reconfigure(live.routing(self.scheduler.routing, self.config, config))
+        self.dispatcher.pump()
+        self.encryption.reload()
+        with suppress(ValueError):  # an unknown word is "info" at start, and no reason to end now
+            logging.getLogger().setLevel(config.log.level.upper())
+        running = self.config
+        log = msgspec.structs.replace(running.log, level=config.log.level)
+        self.config = msgspec.structs.replace(running, routing=config.routing, log=log)
+
+    def hurry(self) -> None:
+        """While stopping with a grace: wait for idle clients no longer."""
+        self.server.hurry()
+
+    async def stop(self, grace: float = 0.0) -> int:
+        """Take nothing new, finish what has begun, close everything; the exit code. `grace`: see Server.drain."""
         _log.info("draining", extra={"fields": {"requests": self.api.in_flight}})
-        self.server.draining = True
-        await asyncio.sleep(_LAST_CALL_SECONDS)
+        self._opened = False
+        if self._place is not None:
+            self._place.loads.leave(self._place.number)
+        self.server.draining = not grace  # with one, others take in who comes, and nobody is to be hurried
+        if not grace:
+            await asyncio.sleep(_LAST_CALL_SECONDS)
         self._door.close()
         await self._door.closed()
-        finished = await self.server.drain(self.config.limits.drain_seconds)
+        finished = await self.server.drain(self.config.limits.drain_seconds + grace, grace)
         if not finished:
             _log.warning("drain took too long; what was left is cut off")
         for task in self._tasks:
@@ -232,16 +302,43 @@ class Gateway:
         fields = {"node": instance.id, "host": instance.host}
         _log.warning("the registry names a node where none may live", extra={"fields": fields})
 
+    def _operator_site(self) -> web.BaseSite:
+        if self._place is not None:
+            return web.UnixSite(self._operators, self._place.operators)
+        return web.TCPSite(self._operators, self.config.operator.host, self.config.operator.port)
+
     def _cap(self) -> ConnectionCap:
         limits = self.config.limits
         return ConnectionCap(limits.connections, limits.connections_per_client, self._trust.believes)
 
-    def _door_of(self, sockets: list[socket.socket]) -> Door | TlsDoor:
+    def _door_of(self, sockets: list[socket.socket]) -> Door | HandDoor:
         public = self.encryption.public
-        if public is None:
+        if public is None and self._place is None:
             return Door(sockets, self.server)
-        seconds, failures = self.config.tls.handshake_seconds, self.encryption.failures
-        return TlsDoor(sockets, self.server, following(public), self._cap(), seconds, failures)
+        manner = Manner(
+            cap=self._cap(),
+            failures=self.encryption.failures,
+            context=following(public) if public else None,
+            handshake_seconds=self.config.tls.handshake_seconds,
+            ours=self._is_next,
+        )
+        return HandDoor(sockets, self.server, manner)
+
+    def _is_next(self) -> bool:
+        """Whether no other worker has fewer connections; tells them of ours."""
+        place = self._place
+        if place is None:
+            return True
+        ours = self.server.cap.open + self._door.entering
+        place.loads.set(place.number, ours)
+        return ours <= place.loads.fewest()
+
+    async def _keep_told(self) -> None:
+        """Connections that have ended must be known too; until cancelled."""
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            if self._opened and not self.server.draining:
+                self._is_next()
 
     def _parts(self) -> Parts:
         return Parts(

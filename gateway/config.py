@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -152,6 +152,23 @@ class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trusted_proxies: Annotated[tuple[str, ...], Meta(description="whose X-Forwarded-For is believed")] = ()
 
 
+class Workers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Several processes behind one port, and their parent."""
+
+    count: Annotated[int, Meta(ge=1, le=64, description="processes that serve; one uses one core")] = 1
+    parent: Annotated[
+        Literal["auto", "always"],
+        Meta(description="always: a single worker has a parent too, for reload and upgrade without losing a request"),
+    ] = "auto"
+    start_seconds: Annotated[float, Meta(gt=0, description="a new worker not ready by then is given up")] = 30.0
+    handover_seconds: Annotated[
+        float, Meta(ge=0, description="on a reload: how long idle clients of an old worker may come once more")
+    ] = 10.0
+    hang_seconds: Annotated[float, Meta(gt=1, description="a worker silent for this long is killed and replaced")] = (
+        20.0
+    )
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is written down."""
 
@@ -179,6 +196,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node_tls: ClientTls = ClientTls()
     registry: RegistryConfig = RegistryConfig()
     limits: Limits = Limits()
+    workers: Workers = Workers()
     routing: Routing = Routing()
     health: Health = Health()
     retry: Retry = Retry()

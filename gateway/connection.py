@@ -35,8 +35,6 @@ _READ_BYTES = 65536
 _AROUND_TARGET = 16
 # How long after the client's FIN we look whether it is still there.
 _PROBE_SECONDS = 0.01
-# How long a client that connected just before we began to leave may take to say something.
-_GRACE_SECONDS = 1.0
 
 
 class Connection(RequestHandler):
@@ -306,7 +304,7 @@ class Connection(RequestHandler):
                 self._refuse(UploadStalled(f"the head of a request may take {limits.header_seconds:g} s"))
             return
         idle = now - self._idle_since
-        if idle > limits.keepalive_seconds or (self._server.draining and idle > _GRACE_SECONDS):
+        if idle > limits.keepalive_seconds or (self._server.draining and idle > self._server.grace_seconds):
             self.transport.close()
 
     # Turns of events.

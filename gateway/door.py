@@ -1,7 +1,8 @@
 """The public door: takes in clients, plain or by TLS, until it is closed.
 
 By TLS a client is nobody until its handshake is done, and asyncio tells no one about it before. So those are accepted
-here by hand: counted, few per address, timed, and what fails is counted too and never logged.
+here by hand: counted, few per address, timed, and what fails is counted too and never logged. By hand, too, where
+several processes accept from one socket: so that each can leave the next client to another that has fewer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from gateway.admission import ConnectionCap
 
@@ -20,6 +22,8 @@ _LAST_HANDSHAKES_SECONDS = 1.0
 # Without file descriptors accepting fails at once, over and over.
 _OUT_OF_FILES_SECONDS = 0.5
 _FAREWELL_SECONDS = 2.0  # for the client's goodbye to ours
+# A client is left to somebody else so often and so long; then it is ours after all.
+_DEFERRALS, _DEFERRAL_SECONDS = 5, 0.002
 
 Factory = Callable[[], asyncio.Protocol]
 
@@ -31,6 +35,11 @@ class Door:
         self._sockets = sockets
         self._factory = factory
         self._servers: list[asyncio.Server] = []
+
+    @property
+    def entering(self) -> int:
+        """Clients that are no connections yet: the event loop makes them so at once."""
+        return 0
 
     async def open(self, backlog: int) -> None:
         """Take in clients from now on."""
@@ -47,27 +56,32 @@ class Door:
         """Wait until everybody who came in is a connection."""
 
 
-class TlsDoor:
-    """HTTPS."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How clients are taken in by hand."""
 
-    def __init__(
-        self,
-        sockets: Sequence[socket.socket],
-        factory: Factory,
-        context: ssl.SSLContext,
-        cap: ConnectionCap,
-        handshake_seconds: float,
-        failures: Counter[str],
-    ) -> None:
-        """`cap` bounds the handshakes under way; `failures` counts those that came to nothing, by reason."""
-        self._failures = failures
+    cap: ConnectionCap  # of clients that are no connections yet
+    failures: Counter[str]  # those that came to nothing, by reason
+    context: ssl.SSLContext | None = None  # none: plain HTTP
+    handshake_seconds: float | None = None
+    ours: Callable[[], bool] = lambda: True  # whether the next client is ours rather than another process's
+
+
+class HandDoor:
+    """HTTPS, or one of several doors on the same socket."""
+
+    def __init__(self, sockets: Sequence[socket.socket], factory: Factory, manner: Manner) -> None:
         self._sockets = sockets
         self._factory = factory
-        self._context = context
-        self._cap = cap
-        self._seconds = handshake_seconds
+        self._manner = manner
         self._tasks: set[asyncio.Task[None]] = set()
+        self._deferred = 0
         self._open = False
+
+    @property
+    def entering(self) -> int:
+        """Clients that are no connections yet."""
+        return len(self._tasks)
 
     async def open(self, backlog: int) -> None:  # noqa: ARG002 # the sockets listen already
         """Take in clients from now on."""
@@ -95,17 +109,22 @@ class TlsDoor:
     def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(_PER_BREATH):
+            if self._defers():
+                loop.remove_reader(listener)
+                loop.call_later(_DEFERRAL_SECONDS, self._attend, listener)
+                return
             try:
                 sock, peer = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                self._deferred = 0
                 return
             except OSError:
                 loop.remove_reader(listener)
                 loop.call_later(_OUT_OF_FILES_SECONDS, self._attend, listener)
                 return
             client = str(peer[0])
-            if self._cap.enter(client):
-                self._failures["too_many"] += 1
+            if self._manner.cap.enter(client):
+                self._manner.failures["too_many"] += 1
                 sock.close()
                 continue
             sock.setblocking(False)
@@ -113,19 +132,28 @@ class TlsDoor:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _defers(self) -> bool:
+        if self._manner.ours() or self._deferred >= _DEFERRALS:
+            self._deferred = 0
+            return False
+        self._deferred += 1
+        return True
+
     async def _greet(self, sock: socket.socket, client: str) -> None:
+        manner = self._manner
+        secure = manner.context is not None
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._factory,
                 sock,
-                ssl=self._context,
-                ssl_handshake_timeout=self._seconds,
-                ssl_shutdown_timeout=_FAREWELL_SECONDS,
+                ssl=manner.context,
+                ssl_handshake_timeout=manner.handshake_seconds if secure else None,
+                ssl_shutdown_timeout=_FAREWELL_SECONDS if secure else None,
             )
         except OSError as error:
-            self._failures[_reason(error)] += 1
+            manner.failures[_reason(error)] += 1
         finally:
-            self._cap.leave(client)
+            manner.cap.leave(client)
 
 
 def _reason(error: OSError) -> str:

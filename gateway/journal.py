@@ -203,6 +203,15 @@ class Journal:
         if self._ticks % HISTORY_TICKS == 0:
             self.history.append(_row(at, self.window(HISTORY_TICKS), gauges))
 
+    def closed_since(self, ticks: int) -> tuple[int, list[Slot]]:
+        """How many slots were ever closed, and those that were after `ticks` had been, as far as they are kept."""
+        fresh = min(self._ticks - ticks, len(self._slots))
+        return self._ticks, list(self._slots)[-fresh:] if fresh > 0 else []
+
+    def add(self, slot: Slot) -> None:
+        """Count in what another process finished lately."""
+        self._slot.add(slot)
+
     def window(self, ticks: int) -> Window:
         """The last so many closed slots, about a second each."""
         return summarise(list(self._slots)[-ticks:])

@@ -29,6 +29,8 @@ _RELIED_UPON = frozenset(
 _SWEEPS_PER_DEADLINE = 8
 _LONGEST_SWEEP = 0.5
 _PER_BREATH = 128
+# How long a client that connected just before we began to leave may take to say something.
+_GRACE_SECONDS = 1.0
 
 
 class UnfitAiohttp(Exception):
@@ -55,6 +57,7 @@ class Server(LowLevelServer):
         self.limits = limits
         self.cap = cap
         self.draining = False
+        self.grace_seconds = _GRACE_SECONDS  # while draining: for whoever is idle
         self._open: set[Connection] = set()
         self._empty = asyncio.Event()
 
@@ -105,17 +108,27 @@ class Server(LowLevelServer):
                     await asyncio.sleep(0)  # ten thousand at once would keep a request waiting
                 connection.overdue(time.monotonic())
 
-    async def drain(self, seconds: float) -> bool:
-        """Finish every request that has begun to come, at most for `seconds`; whether all were finished.
-
-        From now on every answer closes its connection, and idle connections are closed. The listening socket must
-        be closed by the caller before.
-        """
-        self.draining = True
+    def hurry(self) -> None:
+        """While draining: close idle connections now."""
+        self.grace_seconds = _GRACE_SECONDS
         for connection in list(self._open):
             connection.retire()
+
+    async def drain(self, seconds: float, grace: float = 0.0) -> bool:
+        """Finish every request that has begun to come, at most for `seconds`; whether all were finished.
+
+        From now on every answer closes its connection. Idle connections are closed at once, or, with a `grace` in
+        seconds, when they were idle for so long: a client that sends its next request while we close would lose it.
+        The listening socket must be closed by the caller before.
+        """
+        self.draining = True
+        if grace:
+            self.grace_seconds = grace
+        else:
+            self.hurry()
         if not self._open:
             return True
+        self._empty.clear()  # it may have been for a moment, while the door was still open
         try:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()

@@ -37,17 +37,32 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
     return float(FLOOR_MS * 2 ** (BUCKETS / PER_DOUBLING))
 
 
-class Slot:
-    """What finished during about one second."""
+def _buckets() -> list[int]:
+    return [0] * BUCKETS
 
-    __slots__ = ("client", "dots", "errors", "gone", "heavy", "light", "ok", "refused", "seconds")
 
-    def __init__(self) -> None:
-        self.seconds = 0.0  # how long it was open: set when it closes
-        self.ok = self.errors = self.refused = self.client = self.gone = 0
-        self.light = [0] * BUCKETS
-        self.heavy = [0] * BUCKETS
-        self.dots = 0
+class Slot(msgspec.Struct):
+    """What finished during about one second. Worker processes send theirs to their parent."""
+
+    seconds: float = 0.0  # how long it was open: set when it closes
+    ok: int = 0
+    errors: int = 0
+    refused: int = 0
+    client: int = 0
+    gone: int = 0
+    light: list[int] = msgspec.field(default_factory=_buckets)
+    heavy: list[int] = msgspec.field(default_factory=_buckets)
+    dots: int = 0
+
+    def add(self, other: Slot) -> None:
+        """What another process finished in the same time."""
+        self.ok += other.ok
+        self.errors += other.errors
+        self.refused += other.refused
+        self.client += other.client
+        self.gone += other.gone
+        self.light = [mine + theirs for mine, theirs in zip(self.light, other.light, strict=True)]
+        self.heavy = [mine + theirs for mine, theirs in zip(self.heavy, other.heavy, strict=True)]
 
 
 class Quantiles(msgspec.Struct, frozen=True):

@@ -7,16 +7,13 @@ import gzip
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from gateway.dashboard import news, page
 from gateway.dashboard.assets import Asset
 from gateway.dashboard.document import VERSION
 from gateway.dashboard.guard import HEADERS
-from gateway.dashboard.parts import Parts
 from gateway.dashboard.pulse import Pulse
-from gateway.dashboard.words import explain
+from gateway.dashboard.source import Answers, Source
 from wire.errors import BadRequest, NotFound, QueueFull
 
 # A page keeps one stream open; this many are a mistake of some script.
@@ -38,11 +35,11 @@ _encode = msgspec.json.Encoder().encode
 class Reading:
     """The handlers that change nothing."""
 
-    def __init__(self, parts: Parts, pulse: Pulse, files: dict[str, Asset], collectors: CollectorRegistry) -> None:
-        self._parts = parts
+    def __init__(self, source: Source, answers: Answers, pulse: Pulse, files: dict[str, Asset]) -> None:
+        self._source = source
+        self._answers = answers
         self._pulse = pulse
         self._files = files
-        self._collectors = collectors
         self._streams = 0
 
     def routes(self) -> list[web.RouteDef]:
@@ -61,7 +58,7 @@ class Reading:
 
     async def index(self, request: web.Request) -> web.Response:
         """The page."""
-        body = page.draw(self._parts.document(), reload="reload" in request.query).encode()
+        body = page.draw(self._source.document(), reload="reload" in request.query).encode()
         return _packed(request, body, gzip.compress(body, 5), "text/html; charset=utf-8")
 
     async def static(self, request: web.Request) -> web.Response:
@@ -77,24 +74,23 @@ class Reading:
 
     async def fleet(self, _request: web.Request) -> web.Response:
         """The document."""
-        return _json(self._parts.document())
+        return _json(self._source.document())
 
     async def journal(self, _request: web.Request) -> web.Response:
         """Everything that is remembered: history, errors, decisions, dots, events."""
-        return _json({"version": VERSION, **news.since(self._parts.journal, None)})
+        return _json({"version": VERSION, **news.since(self._source.journal, None)})
 
     async def decisions(self, request: web.Request) -> web.Response:
         """One request, explained; `?request_id=`."""
         wanted = request.query.get("request_id", "")
         if not wanted:
             raise BadRequest("Name a request: ?request_id=")
-        outcome = self._parts.journal.find(wanted)
-        if outcome is None:
+        found = await self._answers.decision(wanted)
+        if found is None:
             raise NotFound(
                 "This request is not remembered: only the last ones are, and those that asked to be explained"
             )
-        sentences = explain(outcome, threshold_pixels=self._parts.scheduler.routing.oversize_pixels)
-        return _json({"version": VERSION, "request": outcome, "explanation": sentences})
+        return _json(found)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """The live stream: the whole on connect or what is new since Last-Event-ID, then one message a second."""
@@ -124,8 +120,7 @@ class Reading:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus text, or OpenMetrics with exemplars when it is asked for."""
-        encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
-        body = encoder(self._collectors)
+        body, content_type = await self._answers.metrics(request.headers.get("Accept", ""))
         return _packed(request, body, gzip.compress(body, 4), content_type)
 
     async def alive(self, _request: web.Request) -> web.Response:
@@ -134,7 +129,7 @@ class Reading:
 
     async def ready(self, _request: web.Request) -> web.Response:
         """Whether anything can be served: 503 while the verdict is down."""
-        verdict = self._parts.document().verdict
+        verdict = self._source.document().verdict
         return web.Response(status=503 if verdict.level == "down" else 200, text=verdict.text + "\n")
 
 

@@ -114,6 +114,17 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     actions: bool  # whether an operator token is set
 
 
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process of this gateway."""
+
+    number: int
+    pid: int
+    state: str  # serving, starting, leaving, silent
+    for_seconds: float  # since it was started
+    in_flight: int
+    per_second: float  # requests, over the last 10 s
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """All of it."""
 
@@ -127,3 +138,4 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules
     pools: list[Pool]
     nodes: list[Node]
+    workers: list[Worker] = []  # none: the gateway is a single process

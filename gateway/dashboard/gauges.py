@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gateway.dashboard.document import Document, Node, Pool
-from gateway.dashboard.parts import Parts
+from gateway.dashboard.source import Source
 from gateway.dashboard.verdict import LEVELS
 from gateway.metrics import PREFIX
 from gateway.standing import State
@@ -45,8 +45,8 @@ NODE_COUNTERS: dict[str, tuple[str, Callable[[Node], float]]] = {
 class Gauges(Collector):
     """A collector for prometheus_client's registry."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not look at a fleet that is still being built."""
@@ -54,7 +54,7 @@ class Gauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families, for prometheus_client."""
-        document = self._parts.document()
+        document = self._source.document()
         yield _gauge("http_requests_in_flight", "Requests at the public endpoint now.", document.gateway.in_flight)
         yield from _pools(document.pools)
         yield from _nodes(document.nodes)
@@ -64,13 +64,13 @@ class Gauges(Collector):
         prediction = GaugeMetricFamily(
             PREFIX + "prediction_error_ratio", "Mean relative error of recent cost predictions.", labels=["model"]
         )
-        for model, error in self._parts.scheduler.costs.errors().items():
+        for model, error in self._source.prediction_errors().items():
             prediction.add_metric([model], error)
         yield prediction
         yield _one_hot("verdict", "What the page says: ok, degraded or down.", "level", LEVELS, document.verdict.level)
 
     def _discovery(self, document: Document) -> Iterator[Metric]:
-        state = self._parts.registry
+        state = self._source.registry
         yield _gauge(
             "discovery_last_success_timestamp_seconds",
             "When the registry last spoke well of itself.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -71,6 +71,19 @@ class Parts:
             pools=pools,
             nodes=nodes,
         )
+
+    def states(self) -> tuple[str, ...]:
+        """See Source."""
+        return (self.registry.stale, *(backend.standing.state for backend in self.fleet.backends.values()))
+
+    def keep(self, nodes: frozenset[str]) -> None:
+        """See Source."""
+        self.journal.keep(nodes)
+        self.metrics.keep(nodes)
+
+    def prediction_errors(self) -> Mapping[str, float]:
+        """See Source."""
+        return self.scheduler.costs.errors()
 
     def waiting(self, now: float) -> dict[str, Waiting]:
         """The queue by size class."""

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.dashboard import news
 from gateway.dashboard.document import BROKEN, Document
-from gateway.dashboard.parts import Parts
+from gateway.dashboard.source import Source
 from gateway.dashboard.watch import LOST, Look, changes
 from gateway.journal import Gauges
 
@@ -37,12 +37,12 @@ class Message(msgspec.Struct, frozen=True):
 class Pulse:
     """`run` beats until cancelled; pages wait for `beat` and read `since`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, source: Source) -> None:
         self.closed = False
-        self._parts = parts
+        self._source = source
         self._boot = secrets.token_hex(4)  # ids of an earlier life of this gateway mean nothing here
         self._number = 0
-        self._marks: OrderedDict[int, news.Marks] = OrderedDict({0: news.marks(parts.journal)})
+        self._marks: OrderedDict[int, news.Marks] = OrderedDict({0: news.marks(source.journal)})
         self._document: Document | None = None
         self._encoded = b""
         self._usual = b""  # the message for whoever saw the beat before
@@ -52,41 +52,37 @@ class Pulse:
 
     async def run(self) -> None:
         """Beat; a late loop makes longer slots, not lost ones. Between beats only states are looked at."""
-        last = self._parts.monotonic()
+        last = self._source.monotonic()
         self.hurry()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            now = self._parts.monotonic()
+            now = self._source.monotonic()
             if now - last >= BEAT_SECONDS:
                 self.strike(now - last)
                 last = now
-            elif self._states() != self._seen:
+            elif self._source.states() != self._seen:
                 self.hurry()
 
     def strike(self, seconds: float) -> None:
         """One beat, `seconds` after the one before."""
-        document = self._parts.document()
-        self._parts.journal.tick(document.at, seconds, _gauges(document))
+        document = self._source.document()
+        self._source.journal.tick(document.at, seconds, _gauges(document))
         self._publish(document)
 
     def hurry(self) -> None:
         """Something was changed: tell the pages now, and let the beat go on as it does."""
-        self._publish(self._parts.document())
+        self._publish(self._source.document())
 
     def close(self) -> None:
         """End the streams of all pages."""
         self.closed = True
         self._event.set()
 
-    def _states(self) -> tuple[str, ...]:
-        backends = self._parts.fleet.backends.values()
-        return (self._parts.registry.stale, *(backend.standing.state for backend in backends))
-
     def _publish(self, document: Document) -> None:
-        self._seen = self._states()
+        self._seen = self._source.states()
         self._note_changes(document)
         self._number += 1
-        self._marks[self._number] = news.marks(self._parts.journal)
+        self._marks[self._number] = news.marks(self._source.journal)
         if len(self._marks) > REMEMBERED_BEATS:
             self._marks.popitem(last=False)
         self._document, self._encoded, self._usual = document, b"", b""
@@ -95,15 +91,15 @@ class Pulse:
 
     def _note_changes(self, document: Document) -> None:
         look = Look.at(document.nodes, document.registry)
+        if self._look is None and not look.nodes and not document.registry.answered:
+            return  # nobody has looked yet
         for event in changes(self._look, look, document.at):
-            self._parts.journal.events.append(event)
+            self._source.journal.events.append(event)
             level = logging.WARNING if event.kind in _ALARMING else logging.INFO
             fields = {"kind": event.kind, "subject": event.subject, "reason": event.reason}
             _log.log(level, event.text, extra={"fields": fields})
         if self._look is None or look.nodes.keys() != self._look.nodes.keys():
-            present = frozenset(look.nodes)
-            self._parts.journal.keep(present)
-            self._parts.metrics.keep(present)
+            self._source.keep(frozenset(look.nodes))
         self._look = look
 
     @property
@@ -127,10 +123,10 @@ class Pulse:
 
     def _message(self, known: int) -> bytes:
         if not self._encoded:
-            self._encoded = _encode(self._document or self._parts.document())
+            self._encoded = _encode(self._document or self._source.document())
         earlier = self._marks.get(known)
         # Up to this beat and no further: what came since belongs to the next message.
-        fresh = news.since(self._parts.journal, earlier, self._marks[self._number])
+        fresh = news.since(self._source.journal, earlier, self._marks[self._number])
         return _encode(Message(whole=earlier is None, document=msgspec.Raw(self._encoded), news=fresh))
 
 

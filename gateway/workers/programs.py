@@ -1,0 +1,51 @@
+"""How a parent starts other programs: workers, a check of the configuration, and what takes its own place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+HANDOVER_FLAG, WORKER_FLAG = "--handover", "--worker-fd"
+
+
+class Programs:
+    """Commands, from the way in which this program was called."""
+
+    def __init__(self, command: Sequence[str], arguments: Sequence[str]) -> None:
+        """`command` runs a gateway with `arguments`, those of the first start."""
+        self.worker = [*command, WORKER_FLAG]
+        self._called = [*command, *_without_handover(arguments)]
+
+    async def unfit(self) -> str:
+        """Why the program on disk could not take over with the configuration as it is now; "" if it can."""
+        process = await asyncio.create_subprocess_exec(
+            *self._called,
+            "--check-config",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await process.communicate()
+        if not process.returncode:
+            return ""
+        lines = said.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"it ended with exit code {process.returncode}"
+
+    def become(self, path: Path) -> None:
+        """Let the program on disk take our place, with what was left at `path`. Returns only by OSError."""
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        sys.stdout.flush()
+        os.execv(self._called[0], [*self._called, HANDOVER_FLAG, str(path)])  # noqa: S606 # our own command
+
+
+def _without_handover(arguments: Sequence[str]) -> list[str]:
+    kept = list(arguments)
+    if HANDOVER_FLAG in kept:
+        at = kept.index(HANDOVER_FLAG)
+        del kept[at : at + 2]
+    return kept

@@ -1,0 +1,354 @@
+"""Several worker processes as one gateway: real processes, real sockets, killed, reloaded and upgraded under load."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.authority import Authority
+from tests.fakes.gateway import jpeg, request
+from tests.fakes.gateway_process import TOKEN, alive, gateway_process, kill, load, more
+from tests.fakes.node import FakeNode, Reply
+from tests.fakes.raw_client import exchange, raw_client
+
+BODY = jpeg(size=3000)
+TWO = {"count": 2, "handover_seconds": 1.0}
+
+
+async def test_two_workers_are_one_gateway_to_operators(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        ids = [f"request-{number}" for number in range(40)]
+        for name in ids:
+            reply = await exchange(gateway.public, request(BODY, headers=f"X-Request-Id: {name}\r\n"))
+            assert reply.status == 200
+        document = await gateway.until(lambda document: document["nodes"][0]["attempts"] == 40)
+        assert len(await gateway.workers()) == 2
+        assert document["nodes"][0]["requests"] == 40
+        assert document["verdict"]["level"] == "ok"
+        assert await gateway.number("fleetgate_http_requests_total", route="predict") == 40
+        assert await gateway.number("fleetgate_http_request_duration_seconds_count", route="predict") == 40
+        assert await gateway.number("fleetgate_upstream_attempts_total") == 40
+        assert await gateway.number("fleetgate_workers", state="serving") == 2
+        assert await gateway.number("fleetgate_node_up") == 1
+        for name in ids[-3:]:
+            found = await gateway.get(f"/api/decisions?request_id={name}")
+            assert found["request"]["request_id"] == name
+            assert found["explanation"]
+        journal = await gateway.get("/api/journal")
+        assert {row["request_id"] for row in journal["decisions"]} >= set(ids[-10:])
+
+
+async def test_new_connections_are_spread_evenly(tmp_path: Path):
+    gate = asyncio.Event()
+    async with (
+        FakeNode(lambda call: Reply(gate=gate)) as node,
+        gateway_process(tmp_path, node, workers={"count": 3}) as gateway,
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(30):
+            client = await stack.enter_async_context(raw_client(gateway.public))
+            await client.send(request(BODY))
+        document = await gateway.until(lambda document: document["gateway"]["in_flight"] == 30)
+        assert all(8 <= worker["in_flight"] <= 12 for worker in document["workers"])
+        assert document["nodes"][0]["in_flight"] == 30
+        gate.set()
+
+
+async def test_an_order_holds_for_every_worker_and_for_those_that_come_later(tmp_path: Path):
+    async with (
+        FakeNode() as one,
+        FakeNode() as other,
+        gateway_process(tmp_path, one, other, workers=TWO) as gateway,
+        load(gateway, BODY) as done,
+    ):
+        nodes = (await gateway.fleet())["nodes"]
+        drained = next(node["id"] for node in nodes if node["id"].endswith(str(one.port)))
+        event = await gateway.order(f"/api/nodes/{drained}/drain", by="somebody")
+        assert event["by"] == "somebody from 127.0.0.1"
+        await gateway.order("/api/routing", oversize_pixels=123456)
+        for pid in await gateway.workers():
+            before = await gateway.workers()
+            kill(pid)
+            await gateway.until(lambda document, before=before: len(_serving(document) - before) == 1)
+        await more(done, 20)
+        calls = len(one.calls)
+        await more(done, 100)
+        assert len(one.calls) == calls
+        document = await gateway.until(lambda document: len(_serving(document)) == 2)
+        assert {node["id"]: node["state"] for node in document["nodes"]}[drained] == "draining"
+        assert document["rules"]["oversize_pixels"] == 123456
+        assert [e["reason"] for e in (await gateway.get("/api/journal"))["events"] if e["kind"] == "action"] == [
+            "a test",
+            "a test",
+        ]
+
+
+async def test_a_killed_worker_takes_with_it_only_what_it_had(tmp_path: Path):
+    async with (
+        FakeNode(lambda call: Reply(delay=0.02)) as node,
+        gateway_process(tmp_path, node, workers=TWO) as gateway,
+    ):
+        async with load(gateway, BODY, clients=12) as done:
+            await more(done, 100)
+            victim = min(await gateway.workers())
+            counted = await gateway.number("fleetgate_http_requests_total", route="predict")
+            kill(victim)
+            lowest = []
+            while victim in await gateway.workers() or len(await gateway.workers()) < 2:
+                lowest.append(await gateway.number("fleetgate_http_requests_total", route="predict"))
+            await more(done, 200)
+        assert 1 <= len(done.lost) <= 6, "what was in flight on one of two workers, and nothing refused"
+        assert not [each for each in done.lost if "refused" in each]
+        assert done.statuses == {200}
+        assert all(number >= counted for number in lowest)
+        document = await gateway.until(lambda document: document["verdict"]["level"] == "ok")
+        assert victim not in _serving(document)
+        events = [event for event in (await gateway.get("/api/journal"))["events"] if event["kind"] == "worker"]
+        assert any("SIGKILL" in event["text"] for event in events)
+
+
+async def test_a_reload_changes_what_it_can_at_once_and_the_rest_by_new_workers_without_losing_anything(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        first = await gateway.workers()
+        async with load(gateway, BODY) as done:
+            gateway.configure(routing={"oversize_pixels": 5_000_000})
+            gateway.signal(signal.SIGHUP)
+            await gateway.until(lambda document: document["rules"]["oversize_pixels"] == 5_000_000)
+            assert await gateway.workers() == first
+            gateway.configure(limits={"body_bytes": 2048}, workers={"count": 3})
+            gateway.signal(signal.SIGHUP)
+            await gateway.until(lambda document: len(_serving(document) - first) == 3 and len(document["workers"]) == 3)
+            await more(done, 50)
+        assert done.lost == []
+        assert done.statuses == {200, 413}
+        assert not any(map(alive, first))
+        assert await gateway.number("fleetgate_http_requests_total", route="predict") >= done.answered
+
+
+async def test_a_bad_configuration_changes_nothing_and_says_why(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers={**TWO, "start_seconds": 8.0}) as gateway:
+        first = await gateway.workers()
+        sound = {name: dict(options) for name, options in gateway.sections.items()}
+        async with load(gateway, BODY, clients=2) as done:
+            for number, (section, why) in enumerate(
+                (
+                    ({"limits": {"body_bytes": 1}}, "limits.body_bytes"),
+                    ({"routing": {"policy": "fastest"}}, "no policy"),
+                    ({"tls": {"cert_file": "gone.pem"}}, "No such file"),
+                    ({"registry": {"url": "static:127.0.0.1:1"}}, "not ready within"),
+                    ({"security": {"node_networks": ["10.0.0.0/99"]}}, "10.0.0.0/99"),
+                ),
+                1,
+            ):
+                gateway.configure(**section)
+                gateway.signal(signal.SIGHUP)
+                kept: list[str] = []
+                while len(kept) < number:
+                    await asyncio.sleep(0.05)
+                    events = (await gateway.get("/api/journal")).get("events", [])
+                    kept = [event["reason"] for event in events if "not taken" in event["text"]]
+                assert why in kept[-1]
+                gateway.sections.clear()
+                gateway.configure(**sound)
+            assert await gateway.workers() == first
+        assert (done.lost, done.statuses) == ([], {200})
+
+
+async def test_a_storm_of_reloads_loses_nothing_and_leaves_no_process_behind(tmp_path: Path):
+    quick = {**TWO, "handover_seconds": 0.5}
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=quick) as gateway:
+        first = await gateway.workers()
+        async with load(gateway, BODY, clients=4) as done:
+            for storm in range(3):
+                gateway.configure(limits={"keepalive_requests": 1000 + storm})
+                for _ in range(20):
+                    gateway.signal(signal.SIGHUP)
+                await asyncio.sleep(0.2)
+            await gateway.until(lambda document: not _serving(document) & first and len(document["workers"]) == 2)
+        assert (done.lost, done.statuses) == ([], {200})
+        pids = await gateway.workers()
+    assert not any(map(alive, pids))
+
+
+async def test_another_program_takes_over_in_the_same_process_and_nothing_is_lost(tmp_path: Path):
+    async with FakeNode() as node, FakeNode() as other, gateway_process(tmp_path, node, other, workers=TWO) as gateway:
+        first, pid = await gateway.workers(), gateway.process.pid
+        drained = (await gateway.fleet())["nodes"][0]["id"]
+        await gateway.order(f"/api/nodes/{drained}/drain")
+        async with load(gateway, BODY) as done:
+            await more(done, 50)
+            for _ in range(2):
+                before = await gateway.workers()
+                gateway.signal(signal.SIGUSR2)
+                gone = lambda document, before=before: not before & _serving(document) and len(document["workers"]) == 2  # noqa: E731
+                await gateway.until(gone)
+            document = await gateway.fleet()
+        assert (done.lost, done.statuses) == ([], {200})
+        assert gateway.process.pid == pid
+        assert gateway.process.returncode is None
+        assert not any(map(alive, first))
+        assert {each["id"]: each["state"] for each in document["nodes"]}[drained] == "draining"
+        counted = await gateway.number("fleetgate_http_requests_total", route="predict")
+        assert done.answered <= counted <= done.answered + 8, "the last question of each client may have no reader"
+        kinds = [event["kind"] for event in (await gateway.get("/api/journal"))["events"]]
+        assert kinds.count("upgrade") == 2
+        assert "action" in kinds
+
+
+async def test_a_program_that_could_not_start_does_not_take_over(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        first = await gateway.workers()
+        gateway.file.write_text("[listen]\nport = 'many'\n")
+        gateway.signal(signal.SIGUSR2)
+        kept: list[str] = []
+        while not kept:
+            await asyncio.sleep(0.05)
+            events = (await gateway.get("/api/journal")).get("events", [])
+            kept = [event["reason"] for event in events if "not taken" in event["text"]]
+        assert "listen.port" in kept[0]
+        assert await gateway.workers() == first
+
+
+async def test_told_to_stop_it_finishes_what_has_begun(tmp_path: Path):
+    async with FakeNode(lambda call: Reply(delay=0.5)) as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        pids = await gateway.workers()
+        async with raw_client(gateway.public) as one, raw_client(gateway.public) as other:
+            for client in (one, other):
+                await client.send(request(BODY))
+            await node.wait(lambda node: len(node.calls) == 2)
+            gateway.signal(signal.SIGTERM)
+            for client in (one, other):
+                reply = await client.reply()
+                assert (reply.status, reply.closes) == (200, True)
+        assert await gateway.process.wait() == 0
+        assert not any(map(alive, pids))
+        with pytest.raises(ConnectionError):
+            await exchange(gateway.public, request(BODY))
+
+
+async def test_a_reload_while_it_stops_is_too_late(tmp_path: Path):
+    async with FakeNode(lambda call: Reply(delay=1.0)) as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        async with raw_client(gateway.public) as client:
+            await client.send(request(BODY))
+            await node.wait(lambda node: len(node.calls) == 1)
+            gateway.configure(limits={"body_bytes": 4096})
+            gateway.signal(signal.SIGHUP)
+            gateway.signal(signal.SIGTERM)
+            gateway.signal(signal.SIGHUP)
+            gateway.signal(signal.SIGUSR2)
+            assert (await client.reply()).status == 200
+        assert await gateway.process.wait() == 0
+
+
+async def test_without_their_parent_workers_finish_and_leave(tmp_path: Path):
+    async with FakeNode(lambda call: Reply(delay=0.3)) as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        pids = await gateway.workers()
+        async with raw_client(gateway.public) as client:
+            await client.send(request(BODY))
+            await node.wait(lambda node: len(node.calls) == 1)
+            gateway.signal(signal.SIGKILL)
+            assert (await client.reply()).status == 200
+        async with asyncio.timeout(20):
+            while any(map(alive, pids)):
+                await asyncio.sleep(0.05)
+
+
+async def test_a_worker_that_hangs_is_replaced(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers={**TWO, "hang_seconds": 2.0}) as gateway:
+        hung = min(await gateway.workers())
+        kill(hung, signal.SIGSTOP)
+        noticed = await gateway.until(lambda document: len(_serving(document)) < 2)
+        assert noticed["verdict"]["level"] == "degraded"
+        assert (await exchange(gateway.public, request(BODY))).status == 200
+        await gateway.until(lambda document: len(_serving(document)) == 2 and hung not in _serving(document))
+        assert not alive(hung)
+
+
+async def test_one_worker_with_a_parent_is_reloaded_without_losing_anything(tmp_path: Path):
+    alone = {"count": 1, "parent": "always", "handover_seconds": 0.5}
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=alone) as gateway:
+        first = await gateway.workers()
+        async with load(gateway, BODY) as done:
+            gateway.configure(limits={"request_seconds": 20})
+            gateway.signal(signal.SIGHUP)
+            await gateway.until(lambda document: not _serving(document) & first and len(document["workers"]) == 1)
+        assert (done.lost, done.statuses) == ([], {200})
+
+
+async def test_other_addresses_are_taken_by_a_reload(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        gateway.configure(listen={"host": "127.0.0.2"}, operator={"host": "127.0.0.3"})
+        gateway.signal(signal.SIGHUP)
+        public, operators = "", ""
+        async with asyncio.timeout(60):
+            while not operators:
+                await asyncio.sleep(0.05)
+                lines = [line for line in gateway.log.read_text().splitlines() if '"moved"' in line]
+                for line in lines:
+                    public, operators = (
+                        line.split('"public":"')[1].split('"')[0],
+                        line.split('"operators":"')[1].split('"')[0],
+                    )
+        assert public.startswith("127.0.0.2:")
+        assert (await exchange(public, request(BODY))).status == 200
+        gateway.operators = operators
+        await gateway.until(lambda document: len(_serving(document)) == 2)
+
+
+async def test_certificates_are_read_again_by_all_workers(tmp_path: Path):
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("public")
+    tls = {"cert_file": str(cert), "key_file": str(key), "look_seconds": 3600.0}
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=TWO, tls=tls) as gateway:
+        before = await gateway.number("fleetgate_tls_certificate_expiry_timestamp_seconds")
+        authority.issue("public", days=2)
+        gateway.signal(signal.SIGHUP)
+        after = before
+        while after == before:
+            after = await gateway.number("fleetgate_tls_certificate_expiry_timestamp_seconds")
+        shown = set()
+        for _ in range(6):
+            async with raw_client(gateway.public, authority.client()) as client:
+                shown.add(client.writer.get_extra_info("ssl_object").getpeercert()["serialNumber"])
+                await client.send(request(BODY))
+                assert (await client.reply()).status == 200
+        assert len(shown) == 1
+
+
+async def test_a_single_process_takes_over_what_it_can(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node) as gateway:
+        assert (await gateway.fleet())["workers"] == []
+        gateway.configure(routing={"policy": "p2c"}, limits={"body_bytes": 4096})
+        gateway.signal(signal.SIGHUP)
+        await gateway.until(lambda document: document["rules"]["policy"] == "p2c")
+        assert "limits.body_bytes" in gateway.log.read_text()
+        gateway.file.write_text("[routing]\npolicy = 'fastest'\n")
+        gateway.signal(signal.SIGHUP)
+        async with asyncio.timeout(20):
+            while "no policy" not in gateway.log.read_text():
+                await asyncio.sleep(0.02)
+        assert (await exchange(gateway.public, request(BODY))).status == 200
+
+
+async def test_actions_need_the_token_here_too(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        url = f"http://{gateway.operators}/api/routing"
+        for headers, status in (
+            ({}, 403),
+            ({"X-Fleetgate-Action": "1", "Authorization": "Bearer wrong"}, 401),
+        ):
+            async with gateway.client.post(url, json={"reason": "a test", "policy": "p2c"}, headers=headers) as answer:
+                assert answer.status == status
+        headers = {"X-Fleetgate-Action": "1", "Authorization": f"Bearer {TOKEN}"}
+        for body, status in (({"reason": "a test", "policy": "fastest"}, 400), ({"policy": "p2c"}, 400)):
+            async with gateway.client.post(url, json=body, headers=headers) as answer:
+                assert answer.status == status
+                assert answer.content_type == "application/problem+json"
+
+
+def _serving(document: dict) -> set[int]:
+    return {worker["pid"] for worker in document["workers"] if worker["state"] == "serving"}
