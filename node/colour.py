@@ -1,11 +1,12 @@
-"""Any of Pillow's modes to RGB of 8 bits: palettes, grey, alpha, CMYK, 16 bits and more."""
+"""Any of Pillow's modes to RGB of 8 bits: palettes, grey, alpha, CMYK, L*a*b*, 16 bits and more."""
 
 from __future__ import annotations
 
+from functools import cache
 from math import isfinite
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from wire.errors import Undecodable
 
@@ -48,7 +49,17 @@ def to_rgb(image: Image.Image, brightest: float) -> Image.Image:
         return _on_background(image)
     if mode in _DIRECT:
         return image.convert("RGB")
+    if mode == "LAB":
+        rgb = ImageCms.applyTransform(image, _lab_to_srgb())
+        assert rgb is not None  # only a transform in place gives nothing back
+        return rgb
     raise Undecodable(f"images of colour mode {mode} are not read")
+
+
+@cache
+def _lab_to_srgb() -> ImageCms.ImageCmsTransform:
+    """CIE L*a*b* as TIFF has it, under D50; little-cms lets threads share a transform."""
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
 
 def _grey(values: np.typing.NDArray[np.generic]) -> Image.Image:

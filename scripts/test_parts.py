@@ -1,4 +1,4 @@
-"""Get the real parts that the tests need and Python packages cannot bring: Consul, a browser, promtool.
+"""Get what the tests need and the environment does not bring: Consul, a browser, promtool, Pillow's test images.
 
 What is on PATH is used. On Debian the rest is had by itself: Consul and promtool into var/, unpacked and not
 installed; Chromium needs its libraries and so is installed, which takes root. Elsewhere a line says what to install.
@@ -19,7 +19,7 @@ MAC_BROWSER = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome
 
 def main() -> int:
     """0 when every part is there."""
-    missing = [line for line in (_ours("consul"), _ours("promtool"), _browser()) if line]
+    missing = [line for line in (_ours("consul"), _ours("promtool"), _ours("pillow_images"), _browser()) if line]
     for line in missing:
         print(f"fleetgate setup: {line}", file=sys.stderr)
     return 1 if missing else 0
