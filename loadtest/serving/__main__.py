@@ -27,7 +27,7 @@ CONSOLE = Console(stderr=True)
 
 
 def main() -> int:
-    """1 when any request was not answered well, 2 when the peers' environment is missing."""
+    """1 when any request was answered wrongly, failed or was lost, 2 when the peers' environment is missing."""
     args = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped, as by Ctrl-C
     if not PEERS.is_dir() and set(args.servers) - {*bare.NAMES, "fleetgate"}:
@@ -41,7 +41,7 @@ def main() -> int:
             samples.append(bench.sample(name, kind, args.seconds))
     told = report.merged(args.out, samples, fresh=args.fresh)
     report.write(told, args.out)
-    return 1 if any(sample.not_answered for sample in samples) else 0
+    return 1 if any(sample.bad for sample in samples) else 0
 
 
 def _arguments() -> argparse.Namespace:

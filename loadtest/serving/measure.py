@@ -83,6 +83,7 @@ async def _sample(peer: Peer, kind: str, seconds: float) -> Sample:
         setting=CONTENDERS[peer.name].setting,
         answered=full.tally.of(Kind.ANSWERED),
         not_answered=_unanswered(full) + _unanswered(half),
+        bad=full.tally.bad + half.tally.bad,
         per_second=per_second,
         cpu_ms=_each(full.server_cpu, full),
         client_cpu_ms=_each(full.client_cpu, full),

@@ -39,6 +39,7 @@ class Model:
         self._reader = Reader(_MOST_PIXELS, _MOST_SCANS, _JPEG_MARGIN)
         guard_pillow(_MOST_PIXELS)
         self._runner = Runner(read_file(place, manifest, manifest.graph), manifest, runners, runners, "cpu")
+        self._runner.prepare()
         for rows in range(2, max_rows + 1):
             self._runner.run([np.zeros((rows, self._steps.height, self._steps.width, 3), np.float32)])
 

@@ -22,6 +22,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     setting: str
     answered: int
     not_answered: int = 0
+    bad: int = 0  # of these: wrong, failed or lost; the rest were refused, as a busy machine makes it happen
     per_second: float
     cpu_ms: float  # per request, all processes of the server, at saturation
     client_cpu_ms: float = 0.0  # per request
