@@ -62,7 +62,7 @@ class Body:
     def arrive(self) -> bool:
         """Take the body if it came whole with its head, as small ones do; whether it did."""
         payload = self._payload
-        if not payload._eof:
+        if not payload.is_eof():
             return False
         # Past its end nobody counts or holds back what is read: it is taken as it lies there, without joining it.
         pieces = list(payload._buffer) or [b""]

@@ -129,8 +129,17 @@ class Connection(RequestHandler):
     async def start(self) -> None:
         """Serve one request after another until the connection ends: the connection's only task."""
         try:
-            while await self._request_came():
-                if not await self._serve_one():
+            while self._messages or await self._request_came():
+                exchange = self.exchange = self._next()
+                try:
+                    await self._server.handle(exchange)
+                    if self._paused:
+                        await self.drained()
+                except ClientGone:
+                    break
+                finally:
+                    self.exchange = self.upload = None
+                if not exchange.keep_alive:
                     break
         except asyncio.CancelledError:
             self.force_close()
@@ -141,35 +150,24 @@ class Connection(RequestHandler):
         self._leave()
 
     async def _request_came(self) -> bool:
-        if not self._messages:
-            if self._finished or self._deaf or (self._server.draining and not self._head_since):
-                return False
-            self._idle_since = time.monotonic()
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+        if self._finished or self._deaf or (self._server.draining and not self._head_since):
+            return False
+        self._idle_since = time.monotonic()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
         return bool(self._messages)
 
-    async def _serve_one(self) -> bool:
-        """Whether the connection lives on."""
+    def _next(self) -> Exchange:
         self._served += 1
         message, payload = self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused:
             self._resume_reading_if_drained()
-        exchange = self.exchange = Exchange(self, message, payload, time.monotonic())  # type: ignore[arg-type]
-        try:
-            await self._server.handle(exchange)
-            if self._paused:
-                await self.drained()
-        except ClientGone:
-            return False
-        finally:
-            self.exchange = self.upload = None
-        return exchange.keep_alive
+        return Exchange(self, message, payload, time.monotonic())  # type: ignore[arg-type] # what we put there
 
     def _leave(self) -> None:
         """Close such that what was sent can be read: a reset would destroy it on its way (RFC 9112 section 9.6)."""

@@ -141,7 +141,7 @@ class Exchange:
         if self.begun:
             raise ClientGone("the answer had begun")
         self.begun = True
-        self.keep_alive = self.keep_alive and not self.unread and not self.connection.leaving
+        self.keep_alive = self.keep_alive and self.payload.is_eof() and not self.connection.leaving
         if not self.keep_alive:
             connection = "Connection: close\r\n"
         else:

@@ -13,7 +13,7 @@ from gateway.node_answer import Answer, Refused
 from gateway.node_connection import ClosedUnanswered, Connection, ConnectionOptions, Waiter
 from gateway.node_head import Outgoing, OutgoingBody, request_head
 from gateway.node_pool import Pool, PoolOptions
-from wire.errors import BadRequest, ClientGone, NodeUnreachable, WireError
+from wire.errors import BadRequest, ClientGone, NodeUnreachable
 
 
 class Target(Protocol):
@@ -64,16 +64,21 @@ class NodeClient:
         instance, body = backend.instance, request.body
         deadline = self._loop.time() + budget_ms / 1000
         # A body that can be sent once only must not meet a connection that was closed while it was idle.
-        connection = self.pool.take(instance) if body.complete and body.replayable else None
+        whole = body.complete and body.replayable
+        connection = self.pool.take(instance) if whole else None
         if connection is not None:
+            waiter = self._ask(connection, instance, request, whole, deadline)
             try:
-                return await self._exchange(connection, instance, request, deadline)
+                return _taken(await waiter)
             except ClosedUnanswered:
                 pass  # a fresh one tells whether the node is there
+            except asyncio.CancelledError:
+                connection.give_up(waiter, ClientGone())
+                raise
         dialled = time.perf_counter()  # the loop's own clock may tick in milliseconds
         connection = await self.pool.connect(instance, min(self._connect_seconds, deadline - self._loop.time()))
         connect_ms = (time.perf_counter() - dialled) * 1000
-        answer = await self._exchange(connection, instance, request, deadline)
+        answer = await self._exchange(connection, instance, request, whole, deadline)
         answer.connect_ms, answer.reused = connect_ms, False
         return answer
 
@@ -89,24 +94,29 @@ class NodeClient:
         """Close all connections; whatever is under way ends with an error."""
         await self.pool.close()
 
-    async def _exchange(self, connection: Connection, instance: Instance, request: Outgoing, deadline: float) -> Answer:
+    def _ask(
+        self, connection: Connection, instance: Instance, request: Outgoing, whole: bool, deadline: float
+    ) -> Waiter:
+        """Send the head, and the body if all of it is here."""
         body = request.body
-        whole = body.complete and body.replayable
-        length = sum(map(len, body.buffered)) if whole else body.size
         left = deadline - self._loop.time()
-        try:
-            if left <= 0:
-                raise NodeUnreachable("no time was left to ask the node")
-            head = request_head(request, connection.shelf.address, length, left * 1000)
-        except WireError:
+        if left <= 0:
             connection.abort()
-            raise
+            raise NodeUnreachable("no time was left to ask the node")
+        head = request_head(request, connection.shelf.address, body.size, left * 1000)
         ours = instance.protocol == "fleetgate"
         waiter = connection.ask(head, body.buffered if whole else (), uploading=not whole, echo=ours)
         self.pool.deadlines.watch(connection, deadline)
-        upload = None if whole else self._loop.create_task(_upload(connection, waiter, body, length))
+        return waiter
+
+    async def _exchange(
+        self, connection: Connection, instance: Instance, request: Outgoing, whole: bool, deadline: float
+    ) -> Answer:
+        waiter = self._ask(connection, instance, request, whole, deadline)
+        body = request.body
+        upload = None if whole else self._loop.create_task(_upload(connection, waiter, body, body.size))
         try:
-            answer = await waiter
+            return _taken(await waiter)
         except asyncio.CancelledError:
             connection.give_up(waiter, ClientGone())
             raise
@@ -114,10 +124,14 @@ class NodeClient:
             if upload is not None:
                 upload.cancel()
                 await asyncio.wait([upload])
-        if answer.refused:
-            answer.discard()
-            raise Refused(answer.report)
-        return answer
+
+
+def _taken(answer: Answer) -> Answer:
+    """The answer of a node that took the request."""
+    if answer.refused:
+        answer.discard()
+        raise Refused(answer.report)
+    return answer
 
 
 async def _upload(connection: Connection, waiter: Waiter, body: OutgoingBody, length: int | None) -> None:

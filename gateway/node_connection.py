@@ -221,7 +221,8 @@ class Connection(asyncio.Protocol):
         answer = self._answer(None) if waiter is not None else None
         keep = self._reader.keep and self.open and not self.uploading
         if keep and not self._transport.get_write_buffer_size():
-            self._end_rest(None)
+            if self._rest is not None:
+                self._end_rest(None)
             self.idle_since = self._loop.time()
             self._settled(self)
         else:

@@ -123,18 +123,26 @@ class AnswerReader:
         """The end of a head, final or 1xx."""
         status = self._parser.get_status_code()
         self.keep = self._parser.should_keep_alive()
-        self.broken = self.broken or self._wrong_start(status) or self._wrong_framing(status) or self._wrong_fields()
+        special = self.special
+        if self.broken or FORGED in special or CODING in special or not 200 <= status <= 599 or status == 204:
+            self.broken = self.broken or self._wrong_framing(status)
+        if CONNECTION in special or not self.keep:  # without that field only HTTP/1.1 is kept alive
+            self.broken = self.broken or self._wrong_version()
+        if len(self.headers) > HEADER_COUNT:
+            self.broken = self.broken or "too many header fields"
+        if ECHOED_ID in special and self._asked and not echoes(self._asked, special[ECHOED_ID]):
+            self.broken = self.broken or "it names another request"
         if status < 200:
             self.headers, self.special = [], {}
             return
         self.status = status
         self.head_done = True
-        length = self.special.get(LENGTH)
+        length = special.get(LENGTH)
         if length is not None:
             self.length = int(length)
         if self._head_only:
             self.done = True
-        elif length is None and CODING not in self.special and status not in (204, 304):
+        elif length is None and CODING not in special and status not in (204, 304):
             self.until_close = True
 
     def on_body(self, piece: bytes) -> None:
@@ -154,30 +162,19 @@ class AnswerReader:
 
     # What llhttp lets pass
 
-    def _wrong_start(self, status: int) -> str:
-        # Without a Connection field, only HTTP/1.1 is kept alive.
-        sure = self.keep and CONNECTION not in self.special
-        if not sure and self._parser.get_http_version() not in ("1.1", "1.0"):
-            return "neither HTTP/1.1 nor HTTP/1.0"
-        if not 100 <= status <= 599 or status == 101:
-            return "no status that can be passed on"
-        return ""
+    def _wrong_version(self) -> str:
+        return "" if self._parser.get_http_version() in ("1.1", "1.0") else "neither HTTP/1.1 nor HTTP/1.0"
 
     def _wrong_framing(self, status: int) -> str:
         coding = self.special.get(CODING)
+        if not 100 <= status <= 599 or status == 101:
+            return "no status that can be passed on"
         if FORGED in self.special:
             return "a framing field in disguise"
         if (status < 200 or status == 204) and (coding is not None or self.special.get(LENGTH, b"0") != b"0"):
             return "a body where none may be"
         if coding is not None and (coding.lower() != b"chunked" or self._parser.get_http_version() == "1.0"):
             return "an unknown transfer coding"
-        return ""
-
-    def _wrong_fields(self) -> str:
-        if len(self.headers) > HEADER_COUNT:
-            return "too many header fields"
-        if self._asked and ECHOED_ID in self.special and not echoes(self._asked, self.special[ECHOED_ID]):
-            return "it names another request"
         return ""
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp.http_parser import HttpRequestParser
+from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server as LowLevelServer
 
@@ -22,10 +23,13 @@ from wire.headers import REQUEST_ID
 
 _log = logging.getLogger("gateway.server")
 _C_PARSER = "aiohttp._http_parser"
-# aiohttp's private names that gateway/connection.py stands on.
-_RELIED_UPON = frozenset(
-    {"_messages", "_waiter", "_parser", "_request_count", "_force_close", "_buffer_paused", "_max_msg_queue_size"}
-)
+# aiohttp's private names that gateway/connection.py and gateway/body.py stand on.
+_RELIED_UPON = {
+    RequestHandler: frozenset(
+        {"_messages", "_waiter", "_parser", "_request_count", "_force_close", "_buffer_paused", "_max_msg_queue_size"}
+    ),
+    StreamReader: frozenset({"_buffer"}),
+}
 _SWEEPS_PER_DEADLINE = 8
 _LONGEST_SWEEP = 0.5
 _PER_BREATH = 128
@@ -43,8 +47,10 @@ def check_aiohttp() -> None:
         raise UnfitAiohttp(
             "aiohttp came without its C parser, and its Python parser is lax and slow: install the wheel"
         )
-    slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
-    if missing := _RELIED_UPON - slots:
+    missing: set[str] = set()
+    for kind, names in _RELIED_UPON.items():
+        missing |= names - {name for base in kind.__mro__ for name in getattr(base, "__slots__", ())}
+    if missing:
         raise UnfitAiohttp(f"aiohttp has changed inside ({', '.join(sorted(missing))}): install the tested 3.14")
 
 
