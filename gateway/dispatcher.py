@@ -109,6 +109,8 @@ class Dispatcher:
         lease = await self._claim(request.ticket, outcome)
         while True:
             result = await self._attempt(lease, request, outcome)
+            if isinstance(result, Served) and not result.complaint:
+                break
             if not self._may_retry(result, lease, request, outcome):
                 break
             try:
@@ -289,7 +291,8 @@ class Dispatcher:
     def succeed(self, lease: Lease, answer: Answer) -> None:
         """The node did its work. What it says about an input it refused teaches nothing about its speed."""
         lease.succeeded(time.monotonic(), _service_ms(answer) if answer.status < 400 else None)
-        self.pump()
+        if self._waiting:
+            self.pump()
 
     def blame(self, lease: Lease, code: str) -> None:
         """The node failed."""
@@ -318,10 +321,8 @@ def _note(traced: Traced, lease: Lease, result: Served | WireError | None) -> No
 
 def _service_ms(answer: Answer) -> float | None:
     """What the node worked, of its own word and without its queue; None when it does not say."""
-    timing = answer.timing
-    if "infer" not in timing:
-        return None
-    return timing["infer"] + timing.get("decode", 0.0)
+    infer = answer.timing.get("infer")
+    return None if infer is None else infer + answer.timing.get("decode", 0.0)
 
 
 def _far_too_late(lease: Lease, now: float) -> bool:

@@ -96,7 +96,7 @@ class Exchange:
         """Send a whole answer; `lines` are more fields, written out. Raises ClientGone."""
         size = len(body[0]) if len(body) == 1 else sum([len(chunk) for chunk in body])
         head = self._head(status, fields, lines, f"Content-Length: {size}\r\n")
-        if size and answers.may_have_body(self.method, status):
+        if size and ((status == 200 and self.method == "POST") or answers.may_have_body(self.method, status)):
             self.sent = size
             self.connection.writelines([head, *body])
         else:

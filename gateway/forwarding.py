@@ -95,7 +95,9 @@ class Names:
 
     __slots__ = ("lines", "parent_span_id", "request_id", "trace")
 
-    def __init__(self, said: Mapping[str, str], sampled: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self, said: Mapping[str, str], digits: ids.Digits, sampled: Callable[[str], bool] | None = None
+    ) -> None:
         """Our span is below the client's. Without an id or a trace from the client one id names both.
 
         `sampled` chooses by their ids which of the traces that begin here are written.
@@ -103,7 +105,7 @@ class Names:
         offered, state = said.get(_REQUEST_ID), said.get(TRACESTATE)
         parent = ids.parse_traceparent(said.get(TRACEPARENT)) if TRACEPARENT in said else None
         self.parent_span_id = "" if parent is None else parent.span_id
-        self.trace = trace = ids.child(parent, sampled)
+        self.trace = trace = ids.child(parent, sampled, digits.take)
         self.request_id = trace.trace_id if offered is None and parent is None else ids.request_id(offered)
         self.lines = f"{REQUEST_ID}: {self.request_id}\r\n{TRACEPARENT}: {trace.traceparent}\r\n"
         if state is not None and parent is not None:

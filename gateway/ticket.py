@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from gateway.queue import Lane
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Ticket:
+class Ticket(msgspec.Struct, eq=False, kw_only=True):
     """One request in the queue or on a node. Times are seconds on the caller's monotonic clock."""
 
     request_id: str
@@ -26,7 +26,7 @@ class Ticket:
     why: str = ""  # why that class: "pixels", "cost", "bytes", "default"
     explain: bool = False
     attempts: int = 0
-    tried: set[str] = field(default_factory=set)  # ids of the backends tried before
+    tried: set[str] = msgspec.field(default_factory=set)  # ids of the backends tried before
 
     # Kept by the queue, nobody else's business.
     key: float = 0.0  # its place beside the other class

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.ids import Trace, child, parse_traceparent, request_id
+from wire.ids import Digits, Trace, child, parse_traceparent, request_id
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -67,3 +69,11 @@ def test_a_new_trace_is_sampled_only_when_asked() -> None:
 def test_any_text_is_a_trace_or_none(value: str) -> None:
     trace = parse_traceparent(value)
     assert trace is None or parse_traceparent(trace.traceparent) == trace
+
+
+def test_digits_come_by_the_page_and_never_twice() -> None:
+    digits = Digits()
+    taken = [digits.take(48) for _ in range(1000)]
+    assert len(set(taken)) == 1000
+    assert all(re.fullmatch("[0-9a-f]{48}", each) for each in taken)
+    assert child(None, digits=digits.take).span_id not in taken
