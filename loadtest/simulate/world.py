@@ -8,10 +8,11 @@ from random import Random
 
 import msgspec
 
-from gateway.config import Health, Routing
+from gateway.config import Health, Retry, Routing
 from gateway.costs import Costs
 from gateway.fleet import Fleet
 from gateway.lease import Lease
+from gateway.retry_budget import RetryBudget
 from gateway.scheduler import Binding, Scheduler
 from gateway.ticket import Ticket
 from loadtest.simulate.arrivals import Arrival, Load
@@ -20,8 +21,7 @@ from wire.errors import WireError
 
 BYTES_PER_SECOND = 50e6  # how fast bodies travel to nodes
 FOREVER = 1e9
-
-ATTEMPTS = 3
+RETRY = Retry()
 
 BODY, DONE, ANSWER, WAKE, EVENT = range(5)
 
@@ -72,6 +72,7 @@ class World:
         self.fleet = Fleet(Health(), rng)
         self.fleet.adopt(plan.snapshot(pools=options.pools, visible_slots=1024 if options.early else 0), 0.0)
         self.scheduler = Scheduler(self.fleet, Costs(), options.routing, rng)
+        self.retries = RetryBudget(RETRY.budget, RETRY.budget_min)
         self.benches = {machine.name: Bench(machine) for machine in plan.machines}
         self.records: list[Record] = []
         self._waiting: dict[str, Record] = {}
@@ -134,6 +135,7 @@ class World:
             ticket.deadline = now + (routing.slo_heavy_ms if heavy else routing.slo_light_ms) * 1e-3
         record = Record(arrival, heavy, float("inf"))
         self.records.append(record)
+        self.retries.deposit(now)
         self._ask(ticket, record, now)
 
     def _ask(self, ticket: Ticket, record: Record, now: float) -> None:
@@ -204,7 +206,7 @@ class World:
         if self.benches[record.node].machine.fails:
             job.lease.failed(now, "node-garbage")
             ticket.tried.add(record.node)
-            if ticket.attempts < ATTEMPTS:
+            if ticket.attempts < RETRY.attempts and self.retries.withdraw(now):
                 self._ask(ticket, record, now)
         else:
             record.finish = now
