@@ -46,7 +46,7 @@ from gateway.retry_budget import RetryBudget
 from gateway.scheduler import Scheduler
 from gateway.server import Server, UnfitAiohttp, check_aiohttp
 from gateway.spans import Spans
-from gateway.trace import Trace
+from gateway.trace import Trace, own_path
 from gateway.workers import live
 from gateway.workers.loads import Loads
 from gateway.workers.telling import telling
@@ -165,9 +165,10 @@ class Gateway:
             to_nodes = "https" if self.encryption.nodes is not None else "http"
             spans = Spans(self.spans.put, self.encryption.scheme, to_nodes)
             self.api.observers.insert(0, spans)  # the first: it looks at the clock
-        log = config.log
-        self.trace = Trace(Path(log.trace), self.fleet, log.trace_bytes, log.trace_files) if log.trace else None
-        if self.trace is not None:
+        self.trace: Trace | None = None
+        if config.log.trace:
+            path, log = own_path(Path(config.log.trace), place.number if place else None), config.log
+            self.trace = Trace(path, self.fleet, log.trace_bytes, log.trace_files)
             self.api.observers.append(self.trace)
         self._trust = trust
         self.server = Server(self.api.handle, config.limits, self._cap())

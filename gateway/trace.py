@@ -43,6 +43,11 @@ class TraceLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     status: int = 200
 
 
+def own_path(path: Path, worker: int | None) -> Path:
+    """Where one of several worker processes writes: a file of its own, since files rotate under their writer."""
+    return path if worker is None else path.with_name(f"{path.stem}-{worker}{path.suffix}")
+
+
 class Trace:
     """An observer of outcomes. Lines go to `path`; older ones to `path.1` and so on, `keep` files at most."""
 

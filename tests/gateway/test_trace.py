@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.outcome import Outcome
-from gateway.trace import FLUSH_BYTES, Trace
+from gateway.trace import FLUSH_BYTES, Trace, own_path
 from loadtest.simulate.recorded import fleet_of, load_of, read
 from tests.fakes.routing import fleet_named
 
@@ -95,3 +95,8 @@ def test_a_disk_that_refuses_ends_the_trace_and_nothing_else(tmp_path, caplog):
     trace.close()
     assert trace.stopped
     assert "the trace ends" in caplog.text
+
+
+def test_each_worker_process_has_its_own_file(tmp_path):
+    assert own_path(tmp_path / "trace.jsonl", None) == tmp_path / "trace.jsonl"
+    assert own_path(tmp_path / "trace.jsonl", 3) == tmp_path / "trace-3.jsonl"
