@@ -40,7 +40,14 @@ def numbers(document: Json) -> RenderableType:
         f" · registry {state} for {age(registry['for_seconds'])}"
     )
     second = " · ".join(f"{name} {_latency(minute[name])}" for name in ("light", "heavy"))
-    return Text(f"{first}\n{second}")
+    return Text("\n".join((first, second, *_workers(document))))
+
+
+def _workers(document: Json) -> list[str]:
+    """Nothing for a single process."""
+    rows = document.get("workers") or []
+    told = [f"{row['number']} {plain(row['state'])} {row['per_second']:.1f}/s" for row in rows]
+    return [f"workers {' · '.join(told)}"] if told else []
 
 
 def _latency(of: Json) -> str:

@@ -62,6 +62,9 @@ def _numbers(document: Document) -> str:
         f"{now.errors} errors and {now.refused} refusals in 10 s",
         f"registry {'stale: ' + registry.stale if registry.stale else 'good'} for {age(registry.for_seconds)}",
     ]
+    if document.workers:
+        serving = sum(worker.state == "serving" for worker in document.workers)
+        facts.append(f"{serving} of {len(document.workers)} worker processes serving")
     return f"<p>{escape(' · '.join(facts))}</p>"
 
 

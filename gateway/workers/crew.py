@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.config import GatewayConfig
@@ -25,6 +26,7 @@ from gateway.workers.told import Command, Family, Order, Told
 _log = logging.getLogger("gateway.parent")
 RESTART_MIN, RESTART_MAX = 0.5, 15.0  # seconds; a worker that keeps dying must not keep the machine busy
 _LOOK_SECONDS = 0.05
+_FIRST_WORD_SECONDS = 2.0
 _LIVELY_SECONDS, _COUNT_SECONDS = 1.0, 10.0
 # Beyond what a worker gives its last requests; then it is killed.
 _FAREWELL_SECONDS = 5.0
@@ -100,6 +102,13 @@ class Crew:
         for member in before:
             if member in self.serving:
                 await self._send_away(member)
+
+    async def heard(self) -> None:
+        """Wait for the first word of everybody, but not long: nobody must be told of a fleet without nodes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_WORD_SECONDS):
+                while not all(member.told for member in self.serving):  # noqa: ASYNC110 # once in a program's life
+                    await asyncio.sleep(_LOOK_SECONDS)
 
     async def thinned(self) -> None:
         """Wait until at most one generation is leaving: reload after reload must not fill the machine."""

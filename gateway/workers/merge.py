@@ -6,6 +6,7 @@ counts as usable while anyone uses it. Workers that are leaving count in what is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -94,12 +95,14 @@ def waiting(documents: Iterable[Document]) -> dict[str, Waiting]:
 
 
 def registry(told: Sequence[Registry], state: RegistryState) -> None:
-    """Set `state` to the worst of what workers say; its counts are kept by whoever adds them up."""
+    """Set `state` to the worst of what workers say, and its counts to the most that any has counted."""
     if not told:
         return
     worst = max(told, key=lambda one: (not one.answered, bool(one.stale), one.since))
     state.answered, state.stale, state.since = worst.answered, worst.stale, worst.since
     state.changed = max(one.changed for one in told)
+    state.updates = max(one.updates for one in told)
+    state.failures = Counter(max(told, key=lambda one: sum(one.failures.values())).failures)
 
 
 def prediction_errors(told: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -77,15 +77,17 @@ class Parent:
         together.crew = self._crew
         self._desk = Desk(together, self._crew, self._orders)
         self._crew.greet = self._desk.greet
+        if inherited is not None:
+            await self._adopt(inherited)
         await self._desk.open(operators)
         public = listening.address(self._sockets[0].getsockname())
         _log.info("listening", extra={"fields": {"public": public, "operators": self._desk.address}})
         if inherited is None:
             await self._until_stopped([self._crew.start(self._sockets)])
         else:
-            await self._succeed(inherited)
+            await self._exchange(self._config, inherited.listen, inherited.operator)
 
-    async def _succeed(self, inherited: handover.Handover) -> None:
+    async def _adopt(self, inherited: handover.Handover) -> None:
         """Take over what a predecessor left; its workers serve until ours can."""
         for each in inherited.workers:
             process = Process(each.number, each.place, each.pid, socket.socket(fileno=each.line), Path(each.operators))
@@ -98,7 +100,7 @@ class Parent:
         for row in inherited.history:
             journal.history.append(row)
         self._together.note("gateway", "a new program took over", kind="upgrade")
-        await self._exchange(self._config, inherited.listen, inherited.operator)
+        await self._crew.heard()
 
     async def _until_stopped(self, works: list[Coroutine[object, object, None]]) -> bool:
         """Work until one of `works` ends or we are told to stop; whether one failed. Raises CannotStart."""

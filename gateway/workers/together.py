@@ -40,7 +40,7 @@ class Together:
 
     @property
     def registry(self) -> RegistryState:
-        """See Source; updates and failures are those of the worker that saw most."""
+        """See Source."""
         told = [member.told.registry for member in self._crew.serving if member.told is not None]
         state = self._registry
         state.url = self.config.registry.url.rsplit("@", 1)[-1]

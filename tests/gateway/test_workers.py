@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -38,6 +39,11 @@ async def test_two_workers_are_one_gateway_to_operators(tmp_path: Path):
             found = await gateway.get(f"/api/decisions?request_id={name}")
             assert found["request"]["request_id"] == name
             assert found["explanation"]
+        async with gateway.client.get(f"http://{gateway.operators}/") as answer:
+            assert "2 of 2 worker processes serving" in await answer.text()
+        words = (sys.executable, "-m", "fleetgate", "status", "--url", f"http://{gateway.operators}")
+        status = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+        assert b"workers 1 serving" in (await status.communicate())[0]
         journal = await gateway.get("/api/journal")
         assert {row["request_id"] for row in journal["decisions"]} >= set(ids[-10:])
 

@@ -109,6 +109,7 @@ def test_the_registry_is_as_good_as_the_worst_sees_it():
     good, stale = Registry(True, "", 10.0, 50.0, 7, {}), Registry(True, "no leader", 40.0, 30.0, 3, {"unreachable": 1})
     merge.registry([good, stale], state)
     assert (state.answered, state.stale, state.since, state.changed) == (True, "no leader", 40.0, 50.0)
+    assert (state.updates, state.failures) == (7, {"unreachable": 1})
 
 
 def test_queues_and_predictions_are_joined():

@@ -40,7 +40,7 @@ function Latency({ name, of }) {
 }
 
 export function Numbers({ document: doc }) {
-  const { last_10s: now, last_60s: minute, registry, pools } = doc;
+  const { last_10s: now, last_60s: minute, registry, pools, workers } = doc;
   const queued = pools.reduce((sum, pool) => sum + pool.queued, 0);
   const oldest = Math.max(0, ...pools.map((pool) => pool.oldest_wait_seconds));
   const span = now.seconds || 1;
@@ -56,7 +56,16 @@ export function Numbers({ document: doc }) {
     <${Tile} name="Waiting in the queue" value=${count(queued)} sub=${queued ? `oldest ${seconds(oldest)}` : "nobody waits"} />
     <${Tile} name="Registry" value=${registry.stale ? "stale" : registry.answered ? "good" : "silent"}
       tone=${registry.stale || !registry.answered ? "warn" : ""} sub=${`for ${age(registry.for_seconds)} · ${count(registry.updates)} updates`} />
+    ${workers.length > 0 && html`<${Workers} workers=${workers} />`}
   </dl>`;
+}
+
+function Workers({ workers }) {
+  const serving = workers.filter((worker) => worker.state === "serving");
+  const others = workers.filter((worker) => worker.state !== "serving").map((worker) => `${worker.number} ${worker.state}`);
+  const rates = `${serving.map((worker) => rate(worker.per_second)).join(" · ")} requests/s`;
+  return html`<${Tile} name="Worker processes" value=${`${serving.length} serving`} sub=${others.join(", ") || rates}
+    tone=${workers.some((worker) => worker.state === "silent") ? "warn" : ""} />`;
 }
 
 export function Pools({ pools }) {
