@@ -95,7 +95,8 @@ class Connection(RequestHandler):
     @property
     def leaving(self) -> bool:
         """Whether the next answer is the connection's last."""
-        return self._server.draining or self._finished or self._served >= self._limits.keepalive_requests
+        last = self._finished and not self._messages
+        return last or self._server.draining or self._served >= self._limits.keepalive_requests
 
     def write(self, data: bytes) -> None:
         """Send, or raise ClientGone."""
@@ -128,6 +129,7 @@ class Connection(RequestHandler):
 
     async def start(self) -> None:
         """Serve one request after another until the connection ends: the connection's only task."""
+        refused_more = False
         try:
             while self._messages or await self._request_came():
                 exchange = self.exchange = self._next()
@@ -140,6 +142,7 @@ class Connection(RequestHandler):
                 finally:
                     self.exchange = self.upload = None
                 if not exchange.keep_alive:
+                    refused_more = True
                     break
         except asyncio.CancelledError:
             self.force_close()
@@ -147,7 +150,7 @@ class Connection(RequestHandler):
         except Exception:
             self._server.log_failure(self)
             self.force_close()
-        self._leave()
+        self._leave(refused_more)
 
     async def _request_came(self) -> bool:
         if self._finished or self._deaf or (self._server.draining and not self._head_since):
@@ -169,12 +172,12 @@ class Connection(RequestHandler):
             self._resume_reading_if_drained()
         return Exchange(self, message, payload, time.monotonic())  # type: ignore[arg-type] # what we put there
 
-    def _leave(self) -> None:
+    def _leave(self, refused_more: bool) -> None:
         """Close such that what was sent can be read: a reset would destroy it on its way (RFC 9112 section 9.6)."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        more_may_come = self._deaf or self._messages or not self._incoming.is_eof()
+        more_may_come = refused_more or self._deaf or self._messages or not self._incoming.is_eof()
         self._deaf = True
         if self._finished or not more_may_come:
             transport.close()
@@ -237,7 +240,8 @@ class Connection(RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's never keeps the connection open
         """The client closed its sending side: it may be gone, or may still wait for its answers."""
-        if self.ssl_context is not None or (self.exchange is None and not self._messages):
+        done = self._lingering_until or (self.exchange is None and not self._messages)
+        if self.ssl_context is not None or done:
             return False
         self._finished = True
         if not self._incoming.is_eof():

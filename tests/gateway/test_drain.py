@@ -11,11 +11,12 @@ from tests.fakes.gateway import head, jpeg, request, running
 from tests.fakes.node import FakeNode, Reply
 
 BODY = jpeg(size=3000)
+BRIEF = {"linger_seconds": 0.1}  # our clients here read their answer and stay
 
 
 async def test_uploads_handlers_and_half_heads_are_finished_and_idle_connections_closed():
     node = FakeNode(lambda call: Reply(delay=0.2), capacity=64)
-    async with node, running(node) as gateway, AsyncExitStack() as stack:
+    async with node, running(node, limits=BRIEF) as gateway, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(gateway.client()) for _ in range(40)]
         uploads, working, halves, idle = (clients[start : start + 10] for start in range(0, 40, 10))
         for client in idle:
@@ -76,7 +77,7 @@ async def test_a_drain_is_bounded():
 
 
 async def test_while_draining_the_gateway_says_that_it_is_not_ready():
-    async with FakeNode() as node, running(node) as gateway, gateway.client() as client:
+    async with FakeNode() as node, running(node, limits=BRIEF) as gateway, gateway.client() as client:
         await client.send("GET /readyz HTTP/1.1\r\nHo")
         await gateway.until(lambda: gateway.gateway.server.cap.open == 1)
         await asyncio.sleep(0.05)

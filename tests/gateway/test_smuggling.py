@@ -207,3 +207,22 @@ async def test_pipelined_requests_are_answered_in_order():
             reply = await client.reply()
             assert (reply.status, reply.headers["x-request-id"]) == (200, f"number-{n}")
         assert len(node.calls) == 100
+
+
+async def test_pipelined_requests_are_all_answered_to_a_client_that_sends_no_more():
+    async with FakeNode() as node, running(node) as gateway, gateway.client() as client:
+        await client.send(request(BODY) * 3)
+        client.half_close()
+        replies = [await client.reply() for _ in range(3)]
+        assert [(reply.status, reply.closes) for reply in replies] == [(200, False), (200, False), (200, True)]
+        assert await client.ended() == b""
+
+
+async def test_a_refusal_is_heard_by_a_client_that_goes_on_sending():
+    async with FakeNode() as node, running(node) as gateway, gateway.client() as client:
+        await client.send("POST /v1/predict\r\n\r\n")
+        await gateway.until(lambda: gateway.outcomes.all)
+        for _ in range(100):
+            await client.send(BODY)
+        assert (await client.reply()).status == 505
+        assert await client.ended() == b""
