@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from loadtest.images import photos
@@ -23,15 +25,20 @@ async def measure() -> list[Figure]:
         batches = Stream(node, [photo.body for photo in photos()["small"][:6]])
         await batches.one(batches.bodies[0], monotonic())
         batches.asked.clear()
-        before = await _looks(node)
-        await batches.saturate(clients=2, seconds=SECONDS)
-        after = await _looks(node)
-    looks = after["+Inf"] - before["+Inf"]
-    good = (after[str(MOST_SECONDS)] - before[str(MOST_SECONDS)]) / looks
+        idle = await _in_time(node, lambda: asyncio.sleep(SECONDS / 2))
+        busy = await _in_time(node, lambda: batches.saturate(clients=2, seconds=SECONDS))
     return [
-        Figure("event loop less than 5 ms late", f"{good:.1%} of {looks:.0f} looks", "99 %", good >= 0.99,
+        Figure("event loop less than 5 ms late", f"{busy:.1%} of looks, {idle:.1%} while idle", "99 %", busy >= 0.99,
                f"{len(batches.asked)} runs of {ROWS} rows, p50 {percentile(batches.asked, 0.5) / 2:.0f} ms each"),
     ]  # fmt: skip
+
+
+async def _in_time(node: OneNode, doing: Callable[[], Awaitable[object]]) -> float:
+    """The share of looks, ten a second, that found the loop in time. Idle, it tells what the machine itself does."""
+    before = await _looks(node)
+    await doing()
+    after = await _looks(node)
+    return (after[str(MOST_SECONDS)] - before[str(MOST_SECONDS)]) / (after["+Inf"] - before["+Inf"])
 
 
 async def _looks(node: OneNode) -> dict[str, float]:

@@ -40,11 +40,11 @@ async def measure() -> list[Figure]:
         stop.set()
         await sending
     quiet, busy = percentile(before, 0.99), percentile(during, 0.99)
-    models = {each.model for each in stream.asked}
+    models = {each.model for each in stream.asked if each.model}
     load = f"{SHARE * most:.0f} requests/s, {len(during)} during {SWITCHES} switches of {max(seconds):.1f} s at most"
     return [
         Figure("version switch: p99 during / before", f"{busy:.0f} / {quiet:.0f} ms = {busy / quiet:.2f}",
                f"at most {MOST_RATIO}", busy <= MOST_RATIO * quiet, load),
-        Figure("version switch: errors", str(errors(stream.asked)), "0", not errors(stream.asked),
+        Figure("version switch: errors", f"{errors(during)}, and {errors(before)} before", "0", not errors(during),
                f"{len(stream.asked)} requests, answered by {len(models)} versions"),
     ]  # fmt: skip

@@ -32,6 +32,22 @@ def test_big_work_is_not_passed_for_ever() -> None:
     assert key(12.9, 10, aging=3) < big < key(13.1, 10, aging=3)
 
 
+@given(st.lists(st.tuples(st.floats(0, 60), st.floats(0, 10_000)), min_size=2, max_size=50), st.floats(0, 10))
+def test_nothing_is_passed_by_what_comes_later_than_its_own_time_times_the_ageing(
+    rows: list[tuple[float, float]], aging: float
+) -> None:
+    queue = Queue(Stage.WAITING)
+    for place, (arrival, predicted_ms) in enumerate(rows):
+        waiting = row(key(arrival, predicted_ms, aging))
+        waiting.held = place
+        queue.push(waiting)
+    order = [rows[queue.pop().held] for _ in rows]
+
+    for place, (arrival, predicted_ms) in enumerate(order):
+        latest = max((earlier for earlier, _ in order[:place]), default=arrival)
+        assert latest <= arrival + aging * predicted_ms / 1000 + 1e-6
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.booleans())))
 def test_queue_gives_rows_by_key_and_leaves_out_those_that_are_over(rows: list[tuple[float, bool]]) -> None:
     queue = Queue(Stage.WAITING)

@@ -19,6 +19,7 @@ from node import framing
 from node.images import Reader
 from repository import reference
 from repository.manifest import Preprocessing
+from tests.fakes.bombs import png
 from wire.errors import TooLarge, Undecodable, UnsupportedMedia, WireError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,17 +165,6 @@ def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
 
     assert row(data)[0, 0].tolist() == pytest.approx([255, 0, 0], abs=2)
-
-
-def png(width: int, height: int, *chunks: bytes) -> bytes:
-    """A PNG with a true header and whatever follows it."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        checksum = zlib.crc32(kind + data).to_bytes(4, "big")
-        return len(data).to_bytes(4, "big") + kind + data + checksum
-
-    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\x00\x00\x00"
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(chunk(*each) for each in chunks)
 
 
 def bad_images() -> dict[str, tuple[bytes, type[WireError]]]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from node import jpeg
+from tests.fakes.bombs import scan_bomb
 from wire.errors import Undecodable
 
 
@@ -17,13 +18,6 @@ def encoded(size: tuple[int, int] = (64, 48), **options: object) -> bytes:
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", **options)
     return stream.getvalue()
-
-
-def bomb(scans: int, size: tuple[int, int] = (64, 48)) -> bytes:
-    """A progressive file whose last scan is repeated."""
-    data = encoded(size, progressive=True, quality=30)
-    last = data.rfind(b"\xff\xda")
-    return data[:last] + data[last:-2] * scans + data[-2:]
 
 
 def test_scans_of_ordinary_files_are_counted_exactly() -> None:
@@ -36,13 +30,13 @@ def test_scans_of_ordinary_files_are_counted_exactly() -> None:
 def test_a_scan_bomb_is_refused_and_an_ordinary_file_is_not() -> None:
     jpeg.refuse_bomb(encoded(progressive=True), 64 * 48, 100)
     with pytest.raises(Undecodable, match="more than 100 scans"):
-        jpeg.refuse_bomb(bomb(1000), 64 * 48, 100)
+        jpeg.refuse_bomb(scan_bomb(1000), 64 * 48, 100)
 
 
 def test_many_scans_over_many_pixels_are_refused_though_each_is_allowed() -> None:
-    jpeg.refuse_bomb(bomb(60), 10_000_000, 100)
+    jpeg.refuse_bomb(scan_bomb(60), 10_000_000, 100)
     with pytest.raises(Undecodable, match="too much work"):
-        jpeg.refuse_bomb(bomb(60), 200_000_000, 100)
+        jpeg.refuse_bomb(scan_bomb(60), 200_000_000, 100)
 
 
 @pytest.mark.parametrize(

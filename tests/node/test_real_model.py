@@ -1,12 +1,16 @@
 """The program with the real model: right answers, unmodified clients, bounded memory, a clean end."""
 
 import json
+import math
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.fakes.bombs import png, scan_bomb
 from tests.fakes.real_node import SAMPLES, RealNode, real_node
 
 EXPECTED = json.loads((SAMPLES / "expected.json").read_text())
@@ -57,6 +62,65 @@ def test_bad_images_leave_the_session_unharmed(node: RealNode) -> None:
     for body, status in bad.items():
         assert requests.post(node.url("/v1/predict"), data=body).status_code == status
     assert best(requests.post(node.url("/v1/predict"), data=CAT)) == "Egyptian cat"
+
+
+def tensor(shape: str, datatype: str = "FP32", data: str = "[1]") -> bytes:
+    return f'{{"inputs":[{{"name":"image","shape":{shape},"datatype":"{datatype}","data":{data}}}]}}'.encode()
+
+
+def bad_input() -> dict[str, tuple[str, bytes, int]]:
+    """Path, body and status of what a hostile client may send."""
+    infer, predict, rows = f"/v2/models/{MODEL}/infer", "/v1/predict", 224 * 224 * 3
+    nan = rows * struct.pack("<f", math.nan)
+    told = f'"shape":[1,224,224,3],"datatype":"FP32","parameters":{{"binary_data_size":{4 * rows}}}'
+    head = f'{{"inputs":[{{"name":"image",{told}}}]}}'
+    return {
+        "scans that cost 29 s": (predict, scan_bomb(1000, (640, 480)), 422),
+        "pixels by header": (predict, png(60_000, 60_000, (b"IDAT", zlib.compress(bytes(1000)))), 413),
+        "pixels by content": (predict, png(8, 8, (b"IDAT", zlib.compress(bytes(50_000_000))), (b"IEND", b"")), 200),
+        "an idle text that inflates": (
+            predict,
+            png(8, 8, (b"zTXt", b"a\0\0" + zlib.compress(bytes(80_000_000))), (b"IDAT", zlib.compress(bytes(200)))),
+            422,
+        ),
+        "no pixels": (predict, png(0, 8, (b"IDAT", zlib.compress(b"")), (b"IEND", b"")), 422),
+        "half a picture": (predict, CAT[: len(CAT) // 2], 422),
+        "another magic": (predict, b"\x89PNG\r\n\x1a\n" + CAT, 415),
+        "a polyglot": (predict, CAT + b"PK\x03\x04%PDF-1.7 <script>", 200),
+        "JSON 100 levels deep": (infer, b'{"inputs":' * 100 + b"1" + b"}" * 100, 400),
+        "arrays 100 levels deep": (infer, tensor("[1]", data="[" * 100 + "]" * 100), 400),
+        "wrong rank": (infer, tensor("[1]"), 400),
+        "wrong size": (infer, tensor("[1,2,2,3]", data=str([0] * 12)), 400),
+        "fewer values than its shape": (infer, tensor("[1,224,224,3]"), 400),
+        "wrong type": (infer, tensor("[1,224,224,3]", "INT64"), 400),
+        "a shape beyond all numbers": (infer, tensor("[99999999999,99999999999,224,3]"), 413),
+        "NaN": (infer, head.encode() + nan, 400),
+    }
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from Linux's /proc")
+def test_hostile_input_beside_good_requests_harms_neither_them_nor_the_node(node: RealNode) -> None:
+    requests.post(node.url("/v1/predict"), data=CAT)
+    before = node.resident()
+    Path(f"/proc/{node.process.pid}/clear_refs").write_text("5")
+    bad = bad_input()
+
+    def send(name: str) -> int:
+        path, body, _ = bad[name]
+        headers = {"Inference-Header-Content-Length": str(body.index(b"}]}") + 3)} if name == "NaN" else {}
+        return requests.post(node.url(path), data=body, headers=headers).status_code
+
+    def ask(_: int) -> str:
+        return best(requests.post(node.url("/v1/predict"), data=CAT))
+
+    with ThreadPoolExecutor(4) as hostile, ThreadPoolExecutor(2) as friendly:
+        good = friendly.map(ask, range(60))
+        statuses = dict(zip([*bad] * 3, hostile.map(send, [*bad] * 3), strict=True))
+
+        assert statuses == {name: status for name, (_, _, status) in bad.items()}
+        assert set(good) == {"Egyptian cat"}
+    assert node.resident("VmHWM") - before < 300 << 20
+    assert requests.get(node.url("/v2/health/ready")).status_code == 200
 
 
 def test_the_event_loop_is_not_blocked_while_the_node_works(node: RealNode) -> None:
