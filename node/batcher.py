@@ -54,7 +54,7 @@ class Batcher:
         self._aging = options.aging
         self._jobs = Jobs(room)
         self._running = Running(self._jobs, runners, costs, options, hang_seconds, watch.ran)
-        self._decoding = Decoding(self._jobs, decoders, costs, decode, self._running.push, watch.decoded)
+        self._decoding = Decoding(self._jobs, decoders, runners, costs, decode, self._running.push, watch.decoded)
 
     async def run(self, job: Job) -> list[Arrays]:
         """The outputs of every row of `job`. Raises a row of the error table; cancelling takes the job out."""
@@ -93,6 +93,6 @@ class Batcher:
             self._running.push(row, row.inputs)
 
     def _pump(self) -> None:
-        """Give every idle thread its next work."""
-        self._decoding.start(self._pump)
+        """Give every idle thread its next work; runners first, as decoders go by how many of them are left idle."""
         self._running.start(self._pump)
+        self._decoding.start(self._pump)

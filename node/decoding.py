@@ -27,6 +27,7 @@ class Decoding:
         self,
         jobs: Jobs,
         workers: Workers,
+        runners: Workers,
         costs: Costs,
         decode: Callable[[Row], Arrays],
         on_ready: Callable[[Row, Arrays], None],
@@ -34,6 +35,7 @@ class Decoding:
     ) -> None:
         self._jobs = jobs
         self._workers = workers
+        self._runners = runners
         self._costs = costs
         self._decode = decode
         self._on_ready = on_ready
@@ -42,7 +44,7 @@ class Decoding:
         self._small: dict[Engine, Queue] = {}
         self._big: dict[Engine, Queue] = {}
         self._shares = Shares()
-        self._big_in_hand = 0
+        self._small_in_hand = self._big_in_hand = 0
 
     def push(self, row: Row) -> None:
         """Put a row in its lane. Raises TooLarge when it would not fit into an empty node."""
@@ -64,6 +66,7 @@ class Decoding:
             row.job.started = True
             big = not self._jobs.room.is_small(row.decoded_bytes)
             self._big_in_hand += big
+            self._small_in_hand += not big
             self._workers.submit(partial(self._decode, row), partial(self._decoded, row, big, done))
 
     def _next(self) -> Row | None:
@@ -71,12 +74,22 @@ class Decoding:
         small = self._first(self._small)
         big = self._first(self._big) if self._big_in_hand < max(1, self._workers.count - 1) else None
         for row in sorted(filter(None, (small, big)), key=self._place):
+            # A small one never waits for big ones.
+            in_hand = self._small_in_hand + (self._big_in_hand if row is big else 0)
+            if self._crowded(row, in_hand):
+                continue
             if self._jobs.room.take(row.decoded_bytes):
                 row.held = row.decoded_bytes
                 (self._small if row is small else self._big)[row.job.engine].pop()
                 self._shares.charge(row.job.engine, row.decode_ms)
                 return row
         return None
+
+    def _crowded(self, row: Row, in_hand: int) -> bool:
+        """Runs on a CPU share its cores with decoders: beside busy runners one picture at a time is enough to keep
+        them fed, and a second only costs them their caches (8 % of all CPU time at saturation, two cores).
+        """
+        return row.job.engine.device == "cpu" and in_hand > self._runners.idle
 
     def _first(self, lane: dict[Engine, Queue]) -> Row | None:
         """The first row of the model whose turn it is in a lane."""
@@ -110,6 +123,7 @@ class Decoding:
         ms: float,
     ) -> None:
         self._big_in_hand -= big
+        self._small_in_hand -= not big
         row.job.decode_ms += ms
         row.job.decoded_at = time.monotonic()
         row.image = None
