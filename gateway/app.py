@@ -30,6 +30,7 @@ from gateway.config import GatewayConfig
 from gateway.costs import Costs
 from gateway.dashboard.app import build
 from gateway.dashboard.encryption import EncryptionMetrics
+from gateway.dashboard.grants import GrantMetrics
 from gateway.dashboard.parts import Parts
 from gateway.dispatcher import Dispatcher
 from gateway.door import Door, HandDoor, Manner
@@ -45,6 +46,7 @@ from gateway.registry_state import RegistryState
 from gateway.retry_budget import RetryBudget
 from gateway.scheduler import Scheduler
 from gateway.server import Server, UnfitAiohttp, check_aiohttp
+from gateway.sharing import Sharing
 from gateway.spans import Spans
 from gateway.trace import Trace, own_path
 from gateway.workers import live
@@ -142,10 +144,19 @@ class Gateway:
         )
         self.encryption.secure(self.client.pool, probe_client.pool)
         self.prober = Prober(self.fleet, probe_client, config.health, rng, self._judged)
+        self.sharing = Sharing(self.fleet, self.client.pool, rng)
         budget = RetryBudget(retry.budget, retry.budget_min)
         self.dispatcher = Dispatcher(
-            self.scheduler, self.fleet, self.client, budget, retry.attempts, self.prober.suspect, rng
+            self.scheduler,
+            self.fleet,
+            self.client,
+            budget,
+            retry.attempts,
+            self.prober.suspect,
+            self.sharing.grants,
+            rng,
         )
+        self.sharing.decided, self.sharing.changed = self.dispatcher.decided, self.dispatcher.stir
         self.metrics = Metrics()
         self.journal = Journal()
         self.registry = RegistryState(config.registry.url)
@@ -259,6 +270,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.watcher.close()
         await self.prober.close()
+        await self.sharing.close()
         await self.client.close()
         await self._operators.cleanup()
         if self.spans is not None:
@@ -281,6 +293,7 @@ class Gateway:
 
     def _changed(self, change: Change) -> None:
         self.prober.follow(change.joined, change.left)
+        self.sharing.follow(change.joined, change.left)
         for backend in change.left:
             self.client.pool.forget(backend.instance)
         if change.left:
@@ -352,7 +365,7 @@ class Gateway:
             in_flight=lambda: self.api.in_flight,
             draining=lambda: self.server.draining,
             changed=self.dispatcher.pump,
-            collectors=[EncryptionMetrics(self.encryption)],
+            collectors=[EncryptionMetrics(self.encryption), GrantMetrics(self.sharing.grants.counts)],
         )
 
     def _ended(self, task: asyncio.Task[None], stop: asyncio.Event) -> None:

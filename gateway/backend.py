@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from discovery.instance import Instance
@@ -35,11 +36,11 @@ class Backend:
 
     __slots__ = (
         "answers", "capacity", "counted_heavy", "counted_ms", "counted_power", "counted_step", "entry", "error_share",
-        "errors", "foreign", "foreign_at", "foreign_until", "heavy_held", "id", "in_flight", "instance", "joined",
-        "lag", "lag_learned", "last_answer", "left_ms", "max_pixels", "next_ms", "nominal", "peak", "peers", "per_ms",
-        "pool", "prefetch_from", "rate", "rate_at", "rate_before", "reported_queue", "requests", "running", "serial",
-        "service_ms", "shelf", "speed", "standing", "step", "step_from", "step_to", "turn", "usable",
-        "waiting", "weight", "work_ms",
+        "errors", "foreign", "foreign_at", "foreign_heavy", "foreign_ms", "foreign_until", "gateways", "heavy_held",
+        "id", "in_flight", "instance", "joined", "lag", "lag_learned", "last_answer", "left_ms", "max_pixels",
+        "moved", "next_ms", "nominal", "others", "peak", "peers", "per_ms", "pool", "prefetch_from", "rate",
+        "rate_at", "rate_before", "reported_queue", "requests", "running", "serial", "service_ms", "shelf", "speed",
+        "standing", "step", "step_from", "step_to", "turn", "usable", "waiting", "weight", "work_ms",
     )  # fmt: skip
 
     def __init__(self, instance: Instance, health: Health, now: float, serial: int) -> None:
@@ -62,7 +63,12 @@ class Backend:
         self.left_ms = 0.0  # the same, running ones counted by half
         self.peak = 0  # most in flight since the last report
         # what it does for others
+        self.gateways = 0  # that it serves, us included, as it says on its stream; 0: it has no stream
+        self.others: list[float] = []  # when each of their requests should be done, as it says there
         self.foreign = 0
+        self.foreign_heavy = 0
+        self.moved = NEVER  # when a slot was last taken or freed, by whomever
+        self.foreign_ms = 0.0  # cost of theirs not yet done
         self.foreign_at = 0.0
         self.foreign_until = NEVER
         self.reported_queue = 0
@@ -104,9 +110,10 @@ class Backend:
 
     def claim(self, lease: Lease, now: float) -> None:
         """Count a lease in. The caller has checked that there is room."""
-        if len(self.running) < self.capacity:
+        if len(self.running) + len(self.others) < self.capacity:
             self._begin(lease, now)
         else:
+            lease.ends = max(now, lease.starts) + lease.ticket.cost_ms * self.per_ms
             self.waiting.append(lease)
             self.left_ms += lease.ticket.cost_ms
         self.in_flight += 1
@@ -123,6 +130,7 @@ class Backend:
     def release(self, lease: Lease, now: float) -> None:
         """Count a lease out; the next one that was sent ahead begins."""
         cost = lease.ticket.cost_ms
+        self.moved = now
         self.in_flight -= 1
         self.heavy_held -= lease.ticket.heavy
         if self.capacity > 1:
@@ -132,15 +140,19 @@ class Backend:
         if lease in running:
             running.remove(lease)
             self.left_ms -= 0.5 * cost
-            if self.waiting:
-                head = self.waiting.pop(0)
-                self.left_ms -= head.ticket.cost_ms
-                self._begin(head, now)
+            self._move_up(now)
         else:
             self.waiting.remove(lease)
             self.left_ms -= cost
         if not self.in_flight:
-            self.work_ms = self.left_ms = 0.0  # sums of floats drift; an empty node has no work
+            self.work_ms, self.left_ms = 0.0, self.foreign_ms  # sums of floats drift; an empty node has no work
+
+    def _move_up(self, now: float) -> None:
+        """Whoever was sent ahead begins when a slot is free."""
+        while self.waiting and len(self.running) + len(self.others) < self.capacity:
+            head = self.waiting.pop(0)
+            self.left_ms -= head.ticket.cost_ms
+            self._begin(head, now)
 
     def _begin(self, lease: Lease, now: float) -> None:
         cost = lease.ticket.cost_ms
@@ -154,12 +166,14 @@ class Backend:
 
         A node whose other slots are all taken counts as half as fast, so that requests spread over equal nodes.
         """
-        others = min(self.in_flight, self.capacity - 1)
+        others = min(self.in_flight + len(self.others), self.capacity - 1)
         self.next_ms = self.per_ms * 2.0 ** (others / self.capacity) if others else self.per_ms
 
     def due(self) -> float:
         """When a slot should be free for one request more; in the past when one is, or when the node is late."""
         running = self.running
+        if self.others:
+            return self._shared_due()
         if len(running) < self.capacity:
             return self.foreign_until
         if self.capacity == 1:
@@ -173,12 +187,17 @@ class Backend:
             ends.sort()
         return max(ends[0], self.foreign_until)
 
+    def _shared_due(self) -> float:
+        """As many must be done before as there are more than slots, and one."""
+        ends = sorted([lease.ends for lease in self.running + self.waiting] + self.others)
+        return ends[len(ends) - self.capacity] if len(ends) >= self.capacity else NEVER
+
     def free_in(self, now: float) -> float:
         """Seconds until a slot is predicted free. A node that is late by x is expected to be late by x more."""
         if self.open:
             return 0.0
         wait = self.due() - now
-        return -wait if wait < 0.0 and self.in_flight >= self.capacity else max(0.0, wait)
+        return -wait if wait < 0.0 and self.in_flight + len(self.others) >= self.capacity else max(0.0, wait)
 
     @property
     def open(self) -> bool:
@@ -274,11 +293,29 @@ class Backend:
 
     # ---- what it does for others -----------------------------------------------------------------------------------
 
+    def share(self, gateways: int, light_ms: Sequence[float], heavy_ms: Sequence[float], now: float) -> None:
+        """Take a line of its stream: how many gateways it serves (0: the stream is gone), and in how many milliseconds
+        each request of the others should be done."""
+        self.gateways = gateways
+        self.moved = now
+        self.others = sorted([now + each * 1e-3 for each in (*light_ms, *heavy_ms)])
+        self.foreign = len(self.others)
+        self.foreign_at, self.foreign_until = now, NEVER
+        self.heavy_held += len(heavy_ms) - self.foreign_heavy
+        self.foreign_heavy = len(heavy_ms)
+        before, self.foreign_ms = self.foreign_ms, (sum(light_ms) + sum(heavy_ms)) * 1e-3 / self.per_ms
+        self.left_ms = self.left_ms + self.foreign_ms - before if self.in_flight else self.foreign_ms
+        if self.capacity > 1:
+            self._crowd()
+        self._move_up(now)
+
     def told(self, report: LoadReport, now: float) -> bool:
         """Take a load report: what exceeds anything we sent lately is other gateways' work. True if that changed."""
         ours = self.peak
         self.peak = self.in_flight
         self.reported_queue = min(COUNT_MAX, report.queue_depth or 0)
+        if self.gateways:
+            return False  # its stream knows better, and sooner
         total = min(COUNT_MAX, report.inflight or 0) + self.reported_queue
         others = min(CAPACITY_MAX, total - ours)
         if others <= 0:
@@ -295,13 +332,17 @@ class Backend:
 
     def refused(self, now: float) -> None:
         """It said it is full: others keep it busy for about one request's time."""
+        if self.gateways > 1:  # another gateway was faster; the stream's next line will tell exactly
+            self.others = sorted([*self.others, now + max(0.01, self.service_ms * 1e-3)])
+            self.foreign = len(self.others)
+            return
         self.foreign = max(self.foreign, self.capacity - self.in_flight + 1)
         self.foreign_at = now
         self.foreign_until = now + min(1.0, max(0.05, self.service_ms * 1e-3))
 
     def forget_foreign(self, now: float) -> bool:
         """Reports grow old; true when one did."""
-        if self.foreign and not self.foreign_at <= now < self.foreign_at + FOREIGN_FRESH:
+        if self.foreign and not self.gateways and not self.foreign_at <= now < self.foreign_at + FOREIGN_FRESH:
             self.foreign = 0
             self.foreign_until = NEVER
             return True

@@ -15,6 +15,7 @@ from typing import Protocol
 from gateway.backend import Backend
 from gateway.catalogue import serves
 from gateway.fleet import Fleet
+from gateway.grants import Grants
 from gateway.lease import Lease
 from gateway.node_answer import Answer, Refused
 from gateway.outcome import Outcome
@@ -26,6 +27,7 @@ from gateway.ticket import Ticket
 from gateway.traced import Traced
 from gateway.verdicts import Verdict, judge
 from wire.errors import ClientGone, DeadlineMissed, NodeBusy, NodeGarbage, NodeUnreachable, NoNode, WireError
+from wire.grants import GRANT
 
 # A deadline shorter than a node may need is the client's choice; one missed by far is the node's fault.
 _PATIENCE_SECONDS = 1.0
@@ -85,6 +87,7 @@ class Dispatcher:
         budget: RetryBudget,
         attempts: int,
         suspect: Callable[[str], None],
+        grants: Grants,
         rng: Random,
     ) -> None:
         self._scheduler = scheduler
@@ -93,9 +96,12 @@ class Dispatcher:
         self._budget = budget
         self._attempts = attempts
         self._suspect = suspect
+        self._grants = grants
         self._rng = rng
         self._kept = Rate(_DECISIONS_PER_SECOND)
         self._waiting: dict[Ticket, asyncio.Future[Lease]] = {}
+        self._asked: dict[Ticket, Lease] = {}  # of the waiting ones, those that a node was asked to take
+        self._stirred = False
         self._timer: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._loop = asyncio.get_running_loop()
@@ -152,9 +158,9 @@ class Dispatcher:
     async def _claim(self, ticket: Ticket, outcome: Outcome) -> Lease:
         now = time.monotonic()
         lease = self._scheduler.submit(ticket, now)
-        if lease is None:
+        if lease is None or lease.ask:
             try:
-                lease = await self._wait(ticket, now)
+                lease = await self._wait(ticket, lease, now)
             finally:
                 outcome.queue_ms += (time.monotonic() - now) * 1000
         outcome.attempts += 1
@@ -162,23 +168,64 @@ class Dispatcher:
         outcome.pool = lease.backend.pool
         return lease
 
-    async def _wait(self, ticket: Ticket, now: float) -> Lease:
+    async def _wait(self, ticket: Ticket, lease: Lease | None, now: float) -> Lease:
+        """For a node; with a lease, for the node to agree."""
         waiter: asyncio.Future[Lease] = self._loop.create_future()
         self._waiting[ticket] = waiter
-        self._arm(now)
+        if lease is None:
+            self._arm(now)
+        else:
+            self._ask(lease, now)
         try:
             return await waiter
         except asyncio.CancelledError:
             self._waiting.pop(ticket, None)
-            if not waiter.done() or waiter.cancelled():
+            if ticket in self._asked:
+                self._give_back(self._asked.pop(ticket))
+            elif not waiter.done() or waiter.cancelled():
                 self._scheduler.cancel(ticket)
             elif waiter.exception() is None:  # it was granted in the same moment
-                waiter.result().abandoned(time.monotonic())
+                self._give_back(waiter.result())
             self.pump()
             raise
 
+    def _give_back(self, lease: Lease) -> None:
+        if lease.grant:
+            self._grants.drop(lease)
+        lease.abandoned(time.monotonic())
+
+    def _ask(self, lease: Lease, now: float) -> None:
+        self._asked[lease.ticket] = lease
+        if not self._grants.ask(lease, now):
+            self._loop.call_soon(self.decided, lease, False)
+
+    def decided(self, lease: Lease, yes: bool) -> None:
+        """A node that was asked agrees, or does not: then the request looks for another place, as old as it is."""
+        ticket = lease.ticket
+        if self._asked.get(ticket) is not lease:
+            return
+        del self._asked[ticket]
+        now = time.monotonic()
+        result: Lease | WireError | None = lease
+        if not yes:
+            lease.denied(now)
+            try:
+                result = self._scheduler.submit(ticket, now)
+            except WireError as error:
+                result = error
+        if result is not None and not self._hand(ticket, result) and isinstance(result, Lease):
+            self._give_back(result)
+        self.pump()
+
+    def stir(self) -> None:
+        """Something changed elsewhere: `pump` once, however much more changes in this turn of the loop."""
+        if self._waiting and not self._stirred:
+            self._stirred = True
+            self._loop.call_soon(self.pump)
+
     def pump(self) -> None:
         """Hand out what the scheduler grants or refuses now: after every change of load, fleet or time."""
+        self._stirred = False
         if not self._waiting:
             return
         now = time.monotonic()
@@ -195,6 +242,10 @@ class Dispatcher:
         waiter = self._waiting.pop(ticket, None)
         if waiter is None or waiter.done():
             return False
+        if isinstance(result, Lease) and result.ask and not result.grant:
+            self._waiting[ticket] = waiter
+            self._ask(result, time.monotonic())
+            return True
         if isinstance(result, WireError):
             waiter.set_exception(result)
         else:
@@ -221,6 +272,9 @@ class Dispatcher:
     async def _attempt(self, lease: Lease, request: Request, outcome: Outcome) -> Served | WireError:
         held = False
         result: Served | WireError | None = None
+        plain = request.lines
+        if lease.grant or lease.backend.gateways > 1:
+            request.lines = f"{plain}{GRANT}: {self._grants.label(lease)}\r\n"
         try:
             budget_ms = (request.ticket.deadline - time.monotonic()) * 1000
             answer = await self._client.attempt(lease.backend, request, budget_ms)
@@ -231,10 +285,13 @@ class Dispatcher:
             result = self._failed(lease, request, error)
             return result
         finally:
+            request.lines = plain
             if not (held or lease.ending):
                 self.abandon(lease)
             if outcome.traced is not None:
                 _note(outcome.traced, lease, result)
+            if lease.grant and lease.ending not in ("", "succeeded"):
+                self._grants.drop(lease)  # it may not have been sent
 
     def _answered(self, lease: Lease, answer: Answer, outcome: Outcome) -> Served:
         outcome.connect_ms += answer.connect_ms
@@ -275,9 +332,14 @@ class Dispatcher:
             code = result.code if result.retry_elsewhere else ""
         ticket = request.ticket
         now = time.monotonic()
-        if not code or ticket.attempts >= self._attempts or not request.body.replayable or now >= ticket.deadline:
+        if not code or not request.body.replayable or now >= ticket.deadline:
             return False
-        if not self._budget.withdraw(now):
+        if lease.ending == "busy" and lease.backend.gateways > 1 and not ticket.refused:
+            ticket.refused = True  # another gateway was faster: no failure, and from now on it asks first
+            ticket.attempts -= 1
+            outcome.retries += (code,)
+            return True
+        if ticket.attempts >= self._attempts or not self._budget.withdraw(now):
             return False
         if lease.ending != "busy":
             ticket.tried.add(lease.backend.id)

@@ -19,6 +19,7 @@ from gateway.standing import WELCOME, State
 from gateway.view import BackendView, view
 
 if TYPE_CHECKING:
+    from wire.grants import Others
     from wire.load_report import LoadReport
 
 
@@ -153,6 +154,20 @@ class Fleet:
         """Take a node's own load report: what others have given it."""
         backend = self._backends.get(backend_id)
         if backend is not None and backend.told(report, now):
+            self.settle(backend)
+
+    def shared(self, backend_id: str, said: Others, now: float) -> None:
+        """Take a line of a node's stream: who else it serves."""
+        backend = self._backends.get(backend_id)
+        if backend is not None:
+            backend.share(said.gateways, said.light_ms, said.heavy_ms, now)
+            self.settle(backend)
+
+    def unshared(self, backend_id: str, now: float) -> None:
+        """A node's stream is gone: its reports must do."""
+        backend = self._backends.get(backend_id)
+        if backend is not None:
+            backend.share(0, (), (), now)
             self.settle(backend)
 
     def erred(self, backend: Backend, code: str, now: float) -> None:

@@ -21,6 +21,10 @@ class Keeper(Protocol):
         """Learn from an answer."""
         ...
 
+    def denied(self, lease: Lease, now: float) -> None:
+        """Note that slots are scarce; nothing was tried."""
+        ...
+
     def blamed(self, lease: Lease, now: float, error_code: str) -> None:
         """Count a failure against the node."""
         ...
@@ -42,7 +46,8 @@ class Lease:
     """
 
     __slots__ = (
-        "_decision", "_keeper", "backend", "began", "claimed", "ending", "ends", "finish", "note", "starts", "ticket",
+        "_decision", "_keeper", "ask", "backend", "began", "claimed", "ending", "ends", "finish", "grant", "note",
+        "starts", "ticket",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +63,8 @@ class Lease:
         self.began: float | None = None
         self.ends = 0.0
         self.note = note  # why outside the pool that its size class prefers; empty inside
+        self.ask = False  # the node serves other gateways too and must say yes first
+        self.grant = 0  # the number by which it was asked
         self.ending = ""
 
     def __repr__(self) -> str:
@@ -90,6 +97,12 @@ class Lease:
         """The node refused before reading the body. Nobody is to blame, but it has more to do than we knew."""
         self._end("busy")
         self._keeper.refused(self, now)
+        self._keeper.ended(self, now)
+
+    def denied(self, now: float) -> None:
+        """The node, asked before anything was sent, has given its place to somebody more urgent."""
+        self._end("denied")
+        self._keeper.denied(self, now)
         self._keeper.ended(self, now)
 
     def abandoned(self, now: float) -> None:

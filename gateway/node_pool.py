@@ -67,18 +67,13 @@ class Pool:
 
     async def connect(self, instance: Instance, seconds: float) -> Connection:
         """A new connection. Raises NodeUnreachable, also for an address where no node may live."""
-        if instance.tls and self.options.ssl_context is None:
-            raise NodeUnreachable("a node wants TLS and the gateway has no certificates for it")
         shelf = self._shelf(instance)
         connection = Connection(self._loop, self._rules, self.options.connection, self._settled, shelf)
         try:
-            async with asyncio.timeout(seconds):
-                await self._dial(connection, await self._address(instance), instance)
-        except BaseException as error:
+            await self.dial(connection, instance, seconds)
+        except BaseException:
             if connection.open:
                 connection.abort()
-            if isinstance(error, (TimeoutError, OSError)):
-                raise NodeUnreachable(f"no connection to a node: {_why(error)}") from error
             raise
         self.connections.add(connection)
         if self._closed:
@@ -88,6 +83,16 @@ class Pool:
     def trust(self, context: ssl.SSLContext) -> None:
         """Connect with this context from now on; connections that stand are left as they are."""
         self.options = msgspec.structs.replace(self.options, ssl_context=context)
+
+    async def dial(self, protocol: asyncio.Protocol, instance: Instance, seconds: float) -> None:
+        """Connect anything to a node; raises as `connect`. What it then does is not the pool's business."""
+        if instance.tls and self.options.ssl_context is None:
+            raise NodeUnreachable("a node wants TLS and the gateway has no certificates for it")
+        try:
+            async with asyncio.timeout(seconds):
+                await self._dial(protocol, await self._address(instance), instance)
+        except (TimeoutError, OSError) as error:
+            raise NodeUnreachable(f"no connection to a node: {_why(error)}") from error
 
     def forget(self, instance: Instance) -> None:
         """Close what waits idle for a node that left."""
@@ -119,10 +124,10 @@ class Pool:
         shelf.most = min(max(instance.capacity, FEWEST_IDLE), MOST_IDLE)
         return shelf
 
-    async def _dial(self, connection: Connection, host: str, instance: Instance) -> None:
+    async def _dial(self, protocol: asyncio.Protocol, host: str, instance: Instance) -> None:
         context = self.options.ssl_context
         name = self.options.server_name or instance.host if context is not None else None
-        await self._loop.create_connection(lambda: connection, host, instance.port, ssl=context, server_hostname=name)
+        await self._loop.create_connection(lambda: protocol, host, instance.port, ssl=context, server_hostname=name)
 
     async def _address(self, instance: Instance) -> str:
         """Where to connect to: checked before a single packet is sent (RELIABILITY E6)."""

@@ -114,13 +114,14 @@ class Peers:
 
     def _shelve(self, backend: Backend) -> None:
         in_flight, capacity = backend.in_flight, backend.capacity
+        held = in_flight + backend.foreign
         tie = self.rng.random()
-        if in_flight + backend.foreign < capacity:
+        if held < capacity:
             shelf = self.open
-            step = backend.step + HALF * in_flight / capacity if in_flight else backend.step
+            step = backend.step + HALF * held / capacity if held else backend.step
             entry: Entry = (step, tie, backend.serial, backend)
         else:
-            shelf = self.full if in_flight <= capacity else self.stuffed
+            shelf = self.full if in_flight + len(backend.others) <= capacity else self.stuffed
             entry = (backend.due(), tie, backend.serial, backend)
         insort(shelf, entry)
         backend.shelf, backend.entry = shelf, entry

@@ -204,4 +204,5 @@ def _eligible(node: Backend, lane: Lane, now: float, lead: float) -> bool:
         return False
     if node.open:
         return True
-    return lead >= 0.0 and node.in_flight <= node.capacity and now >= node.prefetch_from and node.free_in(now) <= lead
+    held = node.in_flight + len(node.others)
+    return lead >= 0.0 and held <= node.capacity and now >= node.prefetch_from and node.free_in(now) <= lead

@@ -23,6 +23,7 @@ from gateway.queue import Lane, Queue
 from gateway.reach import NOWHERE
 from gateway.refusals import Refusals
 from gateway.shelves import populated, stuck
+from gateway.standing import NEVER
 from gateway.ticket import Ticket
 from wire.errors import Hopeless, QueueFull, WireError
 
@@ -30,6 +31,8 @@ Binding = tuple[Ticket, Lease | WireError]
 
 LOOK_AGAIN = 0.1  # seconds; while anybody waits: a node may be later than predicted, a gate may open
 EAGER = 1000  # answers until only one in four teaches costs: by then there is more to save than to learn
+SCARCE = 0.25  # seconds for which slots count as scarce after one was missing
+QUIET = 0.01  # seconds after which a freed slot of a shared node is nobody's aim any more
 NO_TRIED: frozenset[str] = frozenset()
 
 
@@ -48,6 +51,7 @@ class Scheduler:
         self._version = fleet.version
         self._judged = -1
         self._answers = 0
+        self._waited = NEVER  # when a slot was last missing
         self._wake = inf  # when the waiting ones want to be looked at, as last told
 
     def __repr__(self) -> str:
@@ -106,6 +110,7 @@ class Scheduler:
         except WireError as error:
             self._refuse(ticket, error)
             raise
+        self._waited = now
         self.queue.push(ticket, lane, hopeless_at)
         return None
 
@@ -183,12 +188,18 @@ class Scheduler:
         self.pressures[lane.heavy].count(finish - ticket.arrival > self._placement.target(ticket))
         ticket.attempts += 1
         lease = Lease(self, ticket, now, backend, starts, finish, note)
+        if backend.gateways > 1:
+            lease.ask = queued or starts > now or ticket.refused or self._contested(backend, now)
         if ticket.explain:  # before the claim: candidates as they were
             lease.decision = explain(self._placement.policy, lane.everywhere, lease)
         backend.claim(lease, now)
         if backend.peers is not None:
             backend.peers.settle(backend)
         return lease
+
+    def _contested(self, backend: Backend, now: float) -> bool:
+        """Whether others may run for this free slot too: it was freed just now, and slots are scarce."""
+        return now - self._waited < SCARCE and now - backend.moved < QUIET
 
     # ---- endings of leases (gateway/lease.py) ----------------------------------------------------------------------
 
@@ -213,6 +224,11 @@ class Scheduler:
         kind, pixels, size = ticket.image_format, ticket.pixels, ticket.body_bytes
         self.costs.judged(model, ticket.cost_ms * backend.per_ms * 1e3, service_ms)
         self.costs.observed(model, kind, pixels, size, service_ms, backend.nominal)
+
+    def denied(self, lease: Lease, now: float) -> None:
+        """The node, asked first, has given its slot to another gateway's request."""
+        self._waited = now
+        lease.ticket.attempts -= 1
 
     def blamed(self, lease: Lease, now: float, error_code: str) -> None:
         """Count a failure against the node."""

@@ -24,7 +24,8 @@ class BackendView(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     capacity: int
     sent_ahead: int  # of those in flight, waiting at the node
-    others: int  # requests of other gateways, by the node's own report
+    others: int  # requests of other gateways, by the node's own word
+    gateways: int  # that it serves, this one included; 0 when it does not say
     node_queue: int  # as reported
     work_ms: float  # ours, not yet finished
     free_ms: float  # until a slot is predicted free
@@ -67,6 +68,7 @@ def view(backend: Backend, now: float, total_rate: float) -> BackendView:
         capacity=backend.capacity,
         sent_ahead=len(backend.waiting),
         others=backend.foreign,
+        gateways=backend.gateways,
         node_queue=backend.reported_queue,
         work_ms=backend.work_ms,
         free_ms=backend.free_in(now) * 1e3,

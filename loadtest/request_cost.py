@@ -125,7 +125,9 @@ class _Nodes(Pool):
         super().__init__(options)
         self._answer = answer
 
-    async def _dial(self, connection: NodeConnection, *_: object) -> None:
+    async def _dial(self, connection: asyncio.Protocol, *_: object) -> None:
+        if not isinstance(connection, NodeConnection):
+            raise ConnectionRefusedError  # streams for slots: one gateway alone does not need them
         connection.connection_made(_NodeSide(self._loop, connection, self._answer))
 
 

@@ -21,6 +21,7 @@ from node.control import PREFIX as REPOSITORY
 from node.control import Control
 from node.engine import Engine, State
 from node.exchange import Answer, Asked, Incoming
+from node.granting import Granting
 from node.intake import Intake
 from node.load import Load
 from node.metrics import Metrics
@@ -31,7 +32,7 @@ from node.telling import Leaving, Telling
 from node.tensors import join
 from node.work import Job
 from node.workers import Workers
-from wire import ids, load_report, paths, timing
+from wire import grants, ids, load_report, paths, timing
 from wire.errors import BadRequest, ClientGone, Draining, Hopeless, NodeBusy, WireError
 from wire.headers import (
     BUDGET_MS,
@@ -75,9 +76,9 @@ class Api:
         intake: Intake,
         batcher: Batcher,
         load: Load,
+        granting: Granting,
         metrics: Metrics,
         limits: Limits,
-        runners: int,
         beside: Workers,
         control: Control,
         cache: Cache | None = None,
@@ -89,9 +90,9 @@ class Api:
         self._intake = intake
         self._batcher = batcher
         self._load = load
+        self._granting = granting
         self._metrics = metrics
         self._limits = limits
-        self._runners = runners
         self._beside = beside
         self._control = control
         self._cache = cache
@@ -101,6 +102,8 @@ class Api:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One call, whatever it is."""
         request_id = ids.request_id(request.headers.get(REQUEST_ID))
+        if request.raw_path == grants.PATH:
+            return await self._stream(request, request_id)
         self.in_progress += 1
         try:
             response = await self._respond(request, request_id)
@@ -110,6 +113,18 @@ class Api:
         if self.leaving.announced:
             response.force_close()
         return response
+
+    async def _stream(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
+        """A gateway's stream: no request, and nothing that a node which leaves would wait for."""
+        headers, spoken = request.headers, request[SPOKEN]
+        try:
+            strict.check_head(spoken, request.raw_path, headers, request.raw_headers, self._limits.headers_bytes)
+            self._refuse_when_leaving(request)
+            return await self._granting.serve(request)
+        except WireError as error:
+            response = refusal(error, request_id)
+            response.force_close()
+            return response
 
     async def _respond(self, request: web.BaseRequest, request_id: str) -> web.Response:
         target, headers, spoken = request.raw_path, request.headers, request[SPOKEN]
@@ -170,13 +185,19 @@ class Api:
         budget_ms = _budget_ms(request.headers)
         clock = asyncio.get_running_loop().time
         start = clock()
-        with engine.in_use(), self._load.slot(), self._held.share() as share:
+        with (
+            engine.in_use(),
+            self._granting.stay(request.headers.get(grants.GRANT)) as stay,
+            self._load.slot(),
+            self._held.share() as share,
+        ):
             self._refuse_hopeless(budget_ms or self._default_ms)
             asked = await self._understand(call, await self._receive(request, share), engine)
             budget_ms = min(filter(None, (budget_ms, asked.timeout_ms)), default=self._default_ms)
             if self._cache is not None:
                 self._cache.answer(engine, asked.rows)
             job = Job(engine, asked.rows, clock(), start + budget_ms / 1000)
+            self._granting.credits.expect(stay, job.predicted_ms)
             if (traced := request.get(_TRACED)) is not None:
                 traced.job, traced.received = job, time.monotonic()
             with self._load.work(job.predicted_ms):
@@ -201,7 +222,7 @@ class Api:
             raise Draining("this node is leaving")
 
     def _refuse_hopeless(self, budget_ms: float) -> None:
-        wait_ms = self._load.work_ms / self._runners
+        wait_ms = self._load.wait_ms
         if wait_ms > budget_ms:
             seconds = str(max(1, round(wait_ms / 1000)))
             raise Hopeless(f"{wait_ms:.0f} ms of work lie before this request", headers={"Retry-After": seconds})

@@ -24,7 +24,9 @@ from node.config import NodeConfig
 from node.connection import Connections, UnfitAiohttp, check_aiohttp
 from node.control import Control
 from node.costs import Costs
+from node.credits import Credits
 from node.engine import Engine, Open, Runs
+from node.granting import Granting
 from node.images import Reader, guard_pillow
 from node.intake import Intake
 from node.load import Load
@@ -117,7 +119,8 @@ class Node:
         way = Way(self._engine, self._announce, self.metrics.changed, self._forget, config.drain.grace_seconds)
         self.versions = Versions(self.models, config.models, way, self._costs, self._beside)
         self._control = Control(self.versions, config.control.token)
-        self.load = Load(self.sizes.slots, config.limits.waiting, time.monotonic())
+        self.load = Load(self.sizes.slots, config.limits.waiting, self.sizes.runners, time.monotonic())
+        self.granting = Granting(Credits(self.sizes.slots))
         reader = Reader(self.sizes.max_pixels, config.limits.jpeg_scans, config.images.jpeg_margin)
         self._cache = Cache(config.cache) if config.cache.bytes else None
         intake = Intake(reader, self._costs, config.limits.rows, digests=self._cache is not None)
@@ -136,9 +139,9 @@ class Node:
             intake=intake,
             batcher=self.batcher,
             load=self.load,
+            granting=self.granting,
             metrics=self.metrics,
             limits=config.limits,
-            runners=self.sizes.runners,
             beside=self._beside,
             control=self._control,
             cache=self._cache,
@@ -213,6 +216,7 @@ class Node:
             await self._registrar.withdraw()
         await asyncio.sleep(drain.grace_seconds)
         leaving.refusing = time.monotonic()
+        self.granting.close()
         if self._listener is not None:
             self._listener.close()
         end = leaving.announced + drain.seconds
@@ -228,6 +232,7 @@ class Node:
             self._listener.close()
         if self._registrar is not None:
             await self._registrar.close()
+        self.granting.close()
         self._connections.pre_shutdown()  # idle connections end; aiohttp's shutdown alone would wait for them
         await self._connections.shutdown(_CLOSE_SECONDS)
         for task in self._tasks:
@@ -285,6 +290,11 @@ class Node:
         if (certificate := self._certificate) is not None:
             text = "When the certificate in use ends."
             gauge("inference_tls_certificate_expiry_timestamp_seconds", text, lambda: certificate.expires)
+        credit = self.granting.credits
+        gauge("inference_gateways", "Gateways that are here.", lambda: len(credit.seats))
+        gauge("inference_credits_held", "Credits in use, granted ones among them.", lambda: len(credit.stays))
+        gauge("inference_credits_granted", "Credits whose requests have not come yet.", lambda: credit.reserved)
+        self.metrics.counts("inference_grants", "What gateways were answered.", "answer", credit.answers)
         gauge("inference_decoded_bytes", "Bytes held by images being decoded.", lambda: batcher.room.held)
         gauge(
             "inference_models_ready",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from wire.errors import NodeBusy
 from wire.load_report import LoadReport
 
-_RATE_SECONDS = 10.0  # rates forget with this time constant
+_RATE_SECONDS = 10.0  # rates and means forget with this time constant
 
 
 class Rate:
@@ -31,15 +32,41 @@ class Rate:
         return self._per_second * math.exp(min(0.0, self._at - now) / _RATE_SECONDS)
 
 
+class Mean:
+    """A quantity's mean over time, the longer ago the less it counts. `now` in seconds."""
+
+    __slots__ = ("_at", "_mean", "_value")
+
+    def __init__(self, now: float) -> None:
+        self._at = now
+        self._mean = self._value = 0.0
+
+    def become(self, value: float, now: float) -> None:
+        """It changes now."""
+        self._mean, self._at, self._value = self.at(now), max(self._at, now), value
+
+    def at(self, now: float) -> float:
+        """The mean until now."""
+        kept = math.exp(min(0.0, self._at - now) / _RATE_SECONDS)
+        return self._mean * kept + self._value * (1.0 - kept)
+
+
 class Load:
     """Requests from their admission to their answer."""
 
-    def __init__(self, slots: int, waiting: int, now: float) -> None:
+    def __init__(self, slots: int, waiting: int, runners: int, now: float) -> None:
         self.slots = slots
         self._most = slots + waiting
+        self._runners = runners
         self.admitted = 0
         self.work_ms = 0.0  # predicted, of what is admitted and understood
+        self._used = Mean(now)
         self._answers, self._failures = Rate(now), Rate(now)
+
+    @property
+    def wait_ms(self) -> float:
+        """How long it will take to do what is here."""
+        return self.work_ms / self._runners
 
     @property
     def queued(self) -> int:
@@ -47,15 +74,19 @@ class Load:
         return max(0, self.admitted - self.slots)
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, now: Callable[[], float] = monotonic) -> Iterator[None]:
         """Hold a slot, or a place behind the slots. Raises NodeBusy when there is none."""
         if self.admitted >= self._most:
             raise NodeBusy(f"all {self.slots} slots are taken and {self.queued} requests wait")
-        self.admitted += 1
+        self._admit(1, now())
         try:
             yield
         finally:
-            self.admitted -= 1
+            self._admit(-1, now())
+
+    def _admit(self, change: int, now: float) -> None:
+        self.admitted += change
+        self._used.become(self.admitted / self.slots, now)
 
     @contextmanager
     def work(self, predicted_ms: float) -> Iterator[None]:
@@ -73,12 +104,14 @@ class Load:
             self._failures.count(now)
 
     def report(self, now: float) -> LoadReport:
-        """For the header of an answer."""
+        """For the header of an answer. Utilisation is a mean over time: this very moment always has one request more,
+        its own, and weighted round robin (Envoy's) would take that for load."""
         return LoadReport.of_node(
             inflight=min(self.admitted, self.slots),
             queued=self.queued,
             capacity=self.slots,
             work_ms=round(self.work_ms, 1),
+            utilisation=self._used.at(now),
             rps=self._answers.at(now),
             eps=self._failures.at(now),
         )

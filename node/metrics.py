@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -29,6 +29,23 @@ class _Count(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Asked by the registry."""
         yield CounterMetricFamily(self._name, self._text, self._read())
+
+
+class _Counts(Collector):
+    """See Metrics.counts."""
+
+    def __init__(self, name: str, text: str, label: str, counted: Mapping[str, int]) -> None:
+        self._name = name
+        self._text = text
+        self._label = label
+        self._counted = counted
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Asked by the registry."""
+        family = CounterMetricFamily(self._name, self._text, labels=[self._label])
+        for value, count in self._counted.items():
+            family.add_metric([value], count)
+        yield family
 
 
 class Metrics:
@@ -74,6 +91,10 @@ class Metrics:
     def count(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A number that only rises, counted elsewhere and read when somebody looks."""
         self.registry.register(_Count(name, text, read))
+
+    def counts(self, name: str, text: str, label: str, counted: Mapping[str, int]) -> None:
+        """Numbers that somebody else counts, by one label; read when somebody looks."""
+        self.registry.register(_Counts(name, text, label, counted))
 
     def decoded(self, row: Row, ms: float) -> None:
         """One image became a row."""

@@ -34,11 +34,14 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def of_node(
-        cls, *, inflight: int, queued: int, capacity: int, work_ms: float, rps: float, eps: float
+        cls, *, inflight: int, queued: int, capacity: int, work_ms: float, utilisation: float, rps: float, eps: float
     ) -> LoadReport:
-        """A report as our nodes make it: `work_ms` is predicted work not yet finished, at this node's speed."""
+        """A report as our nodes make it: `work_ms` is predicted work not yet finished, at this node's speed.
+
+        `utilisation`, a mean over time, is for balancers that weigh nodes by it; ours goes by the rest.
+        """
         return cls(
-            application_utilization=(inflight + queued) / max(capacity, 1),
+            application_utilization=utilisation,
             rps_fractional=rps,
             eps=eps,
             named_metrics={"inflight": inflight, "queue_depth": queued, "capacity": capacity, "work_ms": work_ms},

@@ -40,7 +40,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     in_flight: int
     sent_ahead: int  # of these, at the node before a slot is free
-    others: int  # requests of other gateways, by the node's own report
+    others: int  # requests of other gateways, by the node's own word
+    gateways: int  # that it serves, this one included; 0 when it does not say
     work_ms: float  # predicted, ours, not yet finished
     free_ms: float  # until a slot is predicted free
     speed: float  # learned; 1 is the artefact's prior

@@ -48,6 +48,7 @@ def _node(view: BackendView, requests: int, total: int, lost: Outcome | None, at
         in_flight=view.in_flight,
         sent_ahead=view.sent_ahead,
         others=view.others,
+        gateways=view.gateways,
         work_ms=round(view.work_ms, 1),
         free_ms=round(view.free_ms, 1),
         speed=round(view.speed, 3),

@@ -29,6 +29,7 @@ NODE_GAUGES: dict[str, tuple[str, Callable[[Node], float]]] = {
         "Slots held, by us and others.",
         lambda node: (node.in_flight + node.others) / node.slots,
     ),
+    "node_gateways": ("Gateways that the node serves; 0 when it does not say.", lambda node: node.gateways),
     "node_work_seconds": ("Predicted work left on the node, at speed 1.", lambda node: node.work_ms / 1000),
     "node_speed_ratio": ("Learned speed; 1 is the model's prior.", lambda node: node.speed),
     "node_weight_ratio": ("An operator's factor on the node's speed.", lambda node: node.weight),

@@ -21,8 +21,11 @@ import msgspec
 import uvloop
 
 from loadtest.compare import images
+from loadtest.compare.granting import Desk
 from loadtest.simulate.machines import Bench, Machine
+from node.credits import Seat, Stay
 from wire import load_report, timing
+from wire.grants import GATEWAY, GRANT, PATH
 from wire.load_report import LoadReport
 
 RATE_SECONDS = 5.0  # rates and means forget with this time constant
@@ -52,10 +55,11 @@ class Told(msgspec.Struct, frozen=True):
 class Job:
     """A request on a node. Seconds on the loop's clock."""
 
-    __slots__ = ("arrived", "began", "caller", "due", "gone", "work")
+    __slots__ = ("arrived", "began", "caller", "due", "gone", "stay", "work")
 
-    def __init__(self, caller: Caller, work: float, now: float) -> None:
+    def __init__(self, caller: Caller, stay: Stay, work: float, now: float) -> None:
         self.caller = caller
+        self.stay = stay
         self.work = work
         self.arrived = self.began = self.due = now
         self.gone = False
@@ -68,6 +72,7 @@ class Node:
         self.machine = machine
         self._most = inf if fleet.waiting is None else fleet.waiting
         self._bench = Bench(machine)
+        self.desk = Desk(machine.slots, loop)
         self._pace = machine.pace / fleet.scale
         self._loop = loop
         self._running: Job | None = None
@@ -94,6 +99,7 @@ class Node:
         if job in self._bench.queue:
             self._bench.queue.remove(job)
             self._owed -= job.work
+            self.desk.leave(job.stay)
 
     def report(self, now: float) -> str:
         """The load report. Its utilization is a mean over time, as weighted round robin needs it."""
@@ -128,6 +134,7 @@ class Node:
         if following is not None:
             # From when it could have begun, so that late timers cost no capacity.
             self._start(following, max(job.due, following.arrived))
+        self.desk.leave(job.stay)
         if not job.gone:
             job.caller.answer(job, now)
 
@@ -146,8 +153,11 @@ class Caller(asyncio.Protocol):
         self._loop = loop
         self._job: Job | None = None
         self._parser = httptools.HttpRequestParser(self)
-        self._start = b""
+        self._start = self._path = b""
         self._keep = True
+        self._label = self._gateway = ""
+        self._stay: Stay | None = None  # on its way in
+        self._seat: Seat | None = None  # it is a stream
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
@@ -162,14 +172,40 @@ class Caller(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002, D102
         if self._job is not None:
             self._node.leave(self._job)
+        if self._stay is not None:
+            self._node.desk.leave(self._stay)
+        if self._seat is not None:
+            self._node.desk.close(self._seat)
 
     def on_message_begin(self) -> None:
         """httptools calls these."""
-        self._start = b""
+        self._start = self._path = b""
+        self._label = self._gateway = ""
+
+    def on_url(self, url: bytes) -> None:
+        """Where to."""
+        self._path += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Only two fields matter."""
+        if len(name) == len(GRANT) and name.lower() == GRANT.lower().encode():
+            self._label = value.decode()
+        elif len(name) == len(GATEWAY) and name.lower() == GATEWAY.lower().encode():
+            self._gateway = value.decode()
+
+    def on_headers_complete(self) -> None:
+        """Whoever must be refused is, before the body comes."""
+        if self._path == PATH.encode():
+            self._seat = self._node.desk.open(self._gateway, self._transport)
+        elif self._parser.get_method() == b"POST" and not self._node.full:
+            self._stay = self._node.desk.arrive(self._label)
 
     def on_body(self, data: bytes) -> None:
-        """Only the beginning matters."""
-        if len(self._start) < images.HEAD_BYTES:
+        """Only the beginning matters, but of a stream all."""
+        if self._seat is not None:
+            *lines, self._start = (self._start + data).split(b"\n")
+            self._node.desk.hear(self._seat, lines)
+        elif len(self._start) < images.HEAD_BYTES:
             self._start += data[: images.HEAD_BYTES]
 
     def on_message_complete(self) -> None:
@@ -178,11 +214,12 @@ class Caller(asyncio.Protocol):
         if self._parser.get_method() == b"GET":
             self._write(b"{}", time.monotonic())
             return
-        if self._node.full:
+        stay, self._stay = self._stay, None
+        if stay is None:
             self._write(b"{}", time.monotonic(), "503 Service Unavailable", "X-Fleetgate-Refused: busy\r\n")
             return
         pixels, noise = images.read(self._start)
-        self._job = Job(self, images.work_ms(pixels, noise) * 1e-3, time.monotonic())
+        self._job = Job(self, stay, images.work_ms(pixels, noise) * 1e-3, time.monotonic())
         self._node.take(self._job)
 
     def answer(self, job: Job, now: float) -> None:

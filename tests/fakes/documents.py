@@ -29,6 +29,7 @@ def node(name: str, pool: str = "light", state: str = "healthy", **changes: Any)
         "in_flight": 0,
         "sent_ahead": 0,
         "others": 0,
+        "gateways": 1,
         "work_ms": 0.0,
         "free_ms": 0.0,
         "speed": 1.0,

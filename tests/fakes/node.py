@@ -218,6 +218,10 @@ class FakeNode:
         call = parse_head(head, number)
         if call.target == "/v2/health/ready":
             return await self._probe(call, reader, writer)
+        if call.target == "/fleetgate/v1/grants":  # as a server that knows of no such thing
+            self.accepted -= 1
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return False
         self.calls.append(call)
         self.count[call.request_id] += 1
         await self._note()

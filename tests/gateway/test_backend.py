@@ -38,7 +38,7 @@ def claimed(backend: Backend, work: Ticket, now: float = 0.0) -> Lease:
 
 
 def report(inflight=0, queued=0, work_ms=0.0) -> LoadReport:
-    return LoadReport.of_node(inflight=inflight, queued=queued, capacity=1, work_ms=work_ms, rps=1.0, eps=0.0)
+    return LoadReport(named_metrics={"inflight": inflight, "queue_depth": queued, "work_ms": work_ms})
 
 
 def test_an_idle_node_is_free_now_and_says_so_in_one_line():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from node.batching import best_size
 from node.costs import Costs
-from node.load import Load, Rate
+from node.load import Load, Mean, Rate
 from node.queue import Queue, key
 from node.room import Room
 from node.work import Row, Stage
@@ -158,7 +158,7 @@ def test_sizes_never_run_are_drawn_from_those_that_were() -> None:
 
 
 def test_slots_and_places_behind_them_are_bounded_and_come_back() -> None:
-    load = Load(slots=2, waiting=1, now=0)
+    load = Load(slots=2, waiting=1, runners=1, now=0)
     with load.slot(), load.slot():
         assert (load.admitted, load.queued) == (2, 0)
         with load.slot():
@@ -166,6 +166,16 @@ def test_slots_and_places_behind_them_are_bounded_and_come_back() -> None:
             with pytest.raises(NodeBusy), load.slot():
                 pass
     assert load.admitted == 0
+
+
+def test_utilisation_is_a_mean_over_time() -> None:
+    used = Mean(0.0)
+    for second in range(100):
+        used.become(1.0, second)
+        used.become(0.0, second + 0.25)
+    assert used.at(100.0) == pytest.approx(0.25, abs=0.03)
+    assert used.at(200.0) < 0.001
+    assert used.at(0.0) == used.at(99.25)  # a clock that jumps back harms nothing
 
 
 def test_rates_settle_at_what_happens_and_forget() -> None:

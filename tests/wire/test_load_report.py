@@ -15,7 +15,8 @@ from wire.load_report import LoadReport, decode, decode_value, encode
 
 
 def of_node(**changes: float) -> LoadReport:
-    values = {"inflight": 1, "queued": 2, "capacity": 4, "work_ms": 31.5, "rps": 10.0, "eps": 0.5, **changes}
+    values = {"inflight": 1, "queued": 2, "capacity": 4, "work_ms": 31.5, "utilisation": 0.75, "rps": 10.0, "eps": 0.5}
+    values |= changes
     return LoadReport.of_node(**values)  # type: ignore[arg-type]
 
 
@@ -35,7 +36,7 @@ def test_only_keys_that_envoy_knows_are_written() -> None:
 
 
 def test_an_idle_node_does_not_say_zero() -> None:
-    report = decode_value(encode(of_node(inflight=0, queued=0, rps=0, eps=0, work_ms=0)))
+    report = decode_value(encode(of_node(inflight=0, queued=0, utilisation=0, rps=0, eps=0, work_ms=0)))
     assert report is not None
     assert report.application_utilization == 0.001
     assert report.rps_fractional == 0.001
@@ -44,10 +45,6 @@ def test_an_idle_node_does_not_say_zero() -> None:
 
 def test_what_is_no_number_is_not_written() -> None:
     assert encode(LoadReport(application_utilization=nan, eps=inf, named_metrics={"inflight": -1.0})) == "JSON {}"
-
-
-def test_a_node_without_slots_divides_by_nothing() -> None:
-    assert of_node(capacity=0).application_utilization == 3.0
 
 
 def field(number: int, kind: int, payload: bytes) -> bytes:

@@ -1,0 +1,94 @@
+"""Several gateways on the same nodes, over real sockets: nobody is blamed, nothing stays held."""
+
+from __future__ import annotations
+
+import asyncio
+
+from loadtest.simulate.machines import Machine
+from tests.fakes.gateway import Running, jpeg, running
+from tests.fakes.granting import Stream, emulated, image, stream
+from tests.fakes.node import FakeNode
+from wire.grants import Ask, Others, Yes
+
+LIGHT = Machine(name="light-0", pool="light", speed=1.0)
+TWO = Machine(name="light-1", pool="light", speed=1.0, slots=2)
+
+
+def known(gateway: Running, node: str = "light-0") -> int:
+    """How many gateways a node says it has."""
+    return gateway.gateway.fleet.backends[node].gateways
+
+
+async def test_a_node_tells_its_gateways_how_many_they_are() -> None:
+    async with emulated(LIGHT) as nodes, running(*nodes) as one:
+        await one.until(lambda: known(one) == 1)
+        async with running(*nodes) as two:
+            await one.until(lambda: known(one) == known(two) == 2)
+        await one.until(lambda: known(one) == 1)
+
+
+async def test_many_requests_at_two_gateways_are_all_answered_and_nobody_is_blamed() -> None:
+    async with emulated(LIGHT, TWO) as nodes, running(*nodes) as one, running(*nodes) as two:
+        await one.until(lambda: known(one) == known(two) == known(one, "light-1") == 2)
+        body = image(0.1)
+        replies = await asyncio.gather(*[gateway.post(body) for _ in range(40) for gateway in (one, two)])
+        assert {reply.status for reply in replies} == {200}
+        for gateway in (one, two):
+            await gateway.settled()
+            assert gateway.gateway.sharing.grants.counts["yes"] > 0
+            assert gateway.gateway.sharing.grants.open == 0
+            assert all(not each.errors for each in gateway.gateway.fleet.backends.values())
+        backends = one.gateway.fleet.backends
+        await one.until(lambda: all(each.open and not each.left_ms for each in backends.values()))
+
+
+async def test_a_client_that_leaves_while_a_node_is_asked_takes_its_ask_along() -> None:
+    async with emulated(LIGHT) as nodes, running(*nodes) as one, stream(nodes[0].address, "other") as other:
+        await one.until(lambda: known(one) == 2)
+        async with one.client() as first, one.client() as second:
+            body = image(5)
+            for client in (first, second):
+                await client.send(f"POST /v1/predict HTTP/1.1\r\nHost: g\r\nContent-Length: {len(body)}\r\n\r\n", body)
+            await one.until(lambda: one.gateway.api.in_flight == 2)
+        await one.settled()
+        await other.until(Others(2, [], []))
+
+
+async def test_a_gateway_that_dies_with_a_grant_holds_nobody_up() -> None:
+    async with emulated(LIGHT) as nodes, running(*nodes) as one, stream(nodes[0].address, "dead") as dead:
+        await granted(one, dead)
+        dead.kill()
+        await one.until(lambda: known(one) == 1)
+        assert (await one.post(image(0.1))).status == 200
+
+
+async def test_a_gateway_that_hangs_with_a_grant_holds_others_up_for_a_second_at_most() -> None:
+    async with emulated(LIGHT) as nodes, running(*nodes) as one, stream(nodes[0].address, "hung") as hung:
+        await granted(one, hung)
+        assert (await one.post(image(0.1))).status == 200
+        assert known(one) == 2
+
+
+async def granted(gateway: Running, other: Stream) -> None:
+    await gateway.until(lambda: known(gateway) == 2)
+    await other.say(Ask(1, 0.0, 60_000.0, False))
+    assert await other.hear(Yes) == Yes(1)
+    await gateway.until(lambda: not gateway.gateway.fleet.backends["light-0"].open)
+
+
+async def test_a_node_that_comes_back_is_shared_again() -> None:
+    async with emulated(LIGHT) as nodes, running(*nodes) as one, running(*nodes) as two:
+        await one.until(lambda: known(one) == known(two) == 2)
+        for gateway in (one, two):  # as when the node's process ends
+            for line in list(gateway.gateway.sharing._lines.values()):
+                line.close()
+        await one.until(lambda: known(one) != 2)
+        await one.until(lambda: known(one) == known(two) == 2)
+        assert (await two.post(image(0.1))).status == 200
+
+
+async def test_a_node_without_streams_is_used_as_ever() -> None:
+    async with FakeNode() as node, running(node) as one:
+        assert (await one.post(jpeg(size=2048))).status == 200
+        assert one.gateway.fleet.backends[node.instance().id].gateways == 0
+        assert not any(name == "X-Fleetgate-Grant" for name, _ in node.calls[0].headers)

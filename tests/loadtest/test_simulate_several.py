@@ -1,0 +1,62 @@
+"""Several gateways in the simulated world: nothing is lost, nothing stays held, and they do nearly as well as one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from loadtest.simulate.machines import FLEETS, FleetPlan, Machine
+from loadtest.simulate.results import Result, summarise
+from loadtest.simulate.several import Several
+from loadtest.simulate.synthetic import Mix, draw
+from loadtest.simulate.world import Options, simulate
+
+FLEET = FLEETS["A"]
+LOAD = draw(Mix(requests=6000, utilisation=0.8, seed=2), FLEET.power)
+
+
+def together(gateways: int, latency: float, streams: bool = True) -> tuple[Several, Result]:
+    world = Several(LOAD, FLEET, Options(), gateways, latency, streams)
+    return world, summarise("several", world.run(), 250.0, 2500.0)
+
+
+@pytest.fixture(scope="module")
+def one() -> Result:
+    return summarise("one", simulate(LOAD, FLEET, Options()), 250.0, 2500.0)
+
+
+@pytest.mark.parametrize(("gateways", "latency"), [(4, 0.0005), (4, 0.002), (16, 0.0005)])
+def test_gateways_that_ask_serve_small_work_nearly_as_one(gateways: int, latency: float, one: Result) -> None:
+    world, result = together(gateways, latency)
+    assert result.light.p99 <= 1.4 * one.light.p99
+    assert result.heavy.p99 <= 1.4 * one.heavy.p99
+    assert result.within >= one.within - 0.003
+    assert world.refused < 0.06 * len(LOAD.arrivals)
+    for place in world.places.values():
+        assert place.credits.stays == []
+    for door in world.doors:
+        assert len(door.scheduler.queue) == 0
+        assert not door.asked
+        assert all(each.open and not each.in_flight for each in door.fleet.backends.values())
+
+
+def test_without_streams_gateways_herd(one: Result) -> None:
+    _, result = together(4, 0.0005, streams=False)
+    assert result.light.p99 > 1.4 * one.light.p99
+
+
+def test_one_gateway_asks_nobody() -> None:
+    world, _ = together(1, 0.0005)
+    assert (world.asks, world.refused, world.lines) == (0, 0, len(FLEET.machines))
+
+
+def test_nodes_with_several_slots_are_shared_too() -> None:
+    plan = FleetPlan(machines=tuple(Machine(name=f"light-{n}", pool="light", speed=1.0, slots=4) for n in range(4)))
+    load = draw(Mix(requests=4000, utilisation=0.8, oversized=0.0), plan.power)
+    endless = Options(shed=False)
+    world = Several(load, plan, endless, 3, 0.0005)
+    alone = summarise("one", simulate(load, plan, endless), 250.0, 2500.0)
+    result = summarise("several", world.run(), 250.0, 2500.0)
+    assert result.light.p99 <= 1.4 * alone.light.p99
+    assert all(math.isfinite(record.finish) for record in world.records)
