@@ -153,6 +153,9 @@ class Journal:
         index = min(int(log2(ms) * PER_DOUBLING + OFFSET), BUCKETS - 1) if ms > FLOOR_MS else 0
         heavy = outcome.size_class == "heavy"
         (slot.heavy if heavy else slot.light)[index] += 1
+        if outcome.pool != outcome.size_class:
+            slot.heavy_spilled += heavy
+            slot.light_spilled += not heavy
         self._nodes[outcome.node] = self._nodes.get(outcome.node, 0) + 1
         self.decisions.append(outcome)
         if outcome.attempts > 1 or outcome.explain:

@@ -50,6 +50,8 @@ class Slot(msgspec.Struct):
     refused: int = 0
     client: int = 0
     gone: int = 0
+    light_spilled: int = 0  # of the good ones, answered by the other pool
+    heavy_spilled: int = 0
     light: list[int] = msgspec.field(default_factory=_buckets)
     heavy: list[int] = msgspec.field(default_factory=_buckets)
     dots: int = 0
@@ -61,6 +63,8 @@ class Slot(msgspec.Struct):
         self.refused += other.refused
         self.client += other.client
         self.gone += other.gone
+        self.light_spilled += other.light_spilled
+        self.heavy_spilled += other.heavy_spilled
         self.light = [mine + theirs for mine, theirs in zip(self.light, other.light, strict=True)]
         self.heavy = [mine + theirs for mine, theirs in zip(self.heavy, other.heavy, strict=True)]
 
@@ -85,6 +89,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     refused: int  # turned away in time: queue full, hopeless, no node, draining, quota
     client: int  # the client's mistake: 4xx
     gone: int  # the client hung up
+    light_spilled: int  # light ones that heavy nodes answered
+    heavy_spilled: int
     light: Quantiles
     heavy: Quantiles
 
@@ -120,6 +126,8 @@ def summarise(slots: Sequence[Slot]) -> Window:
         refused=refused,
         client=client,
         gone=gone,
+        light_spilled=sum(slot.light_spilled for slot in slots),
+        heavy_spilled=sum(slot.heavy_spilled for slot in slots),
         light=_quantiles(slot.light for slot in slots),
         heavy=_quantiles(slot.heavy for slot in slots),
     )

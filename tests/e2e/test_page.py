@@ -104,6 +104,15 @@ async def test_drain_by_click_needs_a_reason_and_the_token_and_survives_a_reload
         await page.locator('tr[data-node="light-1"] .state', has_text="healthy").wait_for()
 
 
+async def test_a_pool_says_where_its_work_went() -> None:
+    async with desk() as fleet, browse(fleet.url) as seen:
+        pool = seen.page.locator(".pool", has_text="Light pool")
+        await pool.get_by_text("ordinary images may spill to heavy nodes").wait_for()
+        for number in range(4):
+            fleet.journal.finished(outcome(request_id=str(number), pool="light" if number else "heavy"))
+        await pool.get_by_text("→ 25 % of ordinary images went to heavy nodes in the last minute").wait_for()
+
+
 async def test_the_threshold_is_moved_by_click() -> None:
     async with desk() as fleet, browse(fleet.url) as seen:
         page = seen.page

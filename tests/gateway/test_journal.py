@@ -30,6 +30,15 @@ def test_every_duration_has_a_bucket(ms: float) -> None:
     assert 0 <= bucket(ms) < BUCKETS
 
 
+def test_what_the_other_pool_answered_is_counted_by_size_class() -> None:
+    journal = Journal()
+    for size_class, pool in (("light", "light"), ("light", "heavy"), ("heavy", "light"), ("heavy", "light")):
+        journal.finished(outcome(size_class=size_class, pool=pool))
+    ticked(journal)
+    window = journal.window(10)
+    assert (window.light_spilled, window.heavy_spilled) == (1, 2)
+
+
 def test_quantiles_of_a_known_spread() -> None:
     journal = Journal()
     for ms in range(1, 1001):

@@ -42,7 +42,7 @@ function Page({ state }) {
     <main>
       <${Verdict} verdict=${doc.verdict} lost=${lost} lastMessage=${lastMessage} />
       <${Numbers} document=${doc} />
-      <${Pools} pools=${doc.pools} />
+      <${Pools} document=${doc} />
       <${Nodes} nodes=${doc.nodes} actions=${actions} act=${act} />
       <div class="row views">
         <${SizeMap} light=${news.light_dots} heavy=${news.heavy_dots} rules=${doc.rules} theme=${drawn} actions=${actions} act=${act} />

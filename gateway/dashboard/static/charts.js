@@ -168,7 +168,7 @@ export function SizeMap({ light, heavy, rules, theme, actions, act }) {
   const spilled = [...light, ...heavy].filter((dot) => dot[2] !== dot[3]).length;
   return html`<section class="card" aria-labelledby="map-title">
     <div class="head"><h2 id="map-title">Size against latency <span class="aside">recent answers, after upload</span></h2><span class="grow"></span>
-      <span class="key"><span class="k-light">light</span><span class="k-heavy square">heavy</span><span>hollow: other pool</span></span></div>
+      <span class="key"><span class="k-light">light</span><span class="k-heavy square">heavy</span><span>hollow: answered by the other pool</span></span></div>
     <${Plot} make=${() => mapOptions(threshold)} data=${data} height=${308} theme=${theme}
       label=${`${light.length} light and ${heavy.length} heavy answers; the threshold stands at ${megapixels(rules.oversize_pixels)}`} />
     <p class="muted">More than <b>${megapixels(rules.oversize_pixels)}</b>${rules.oversize_ms ? html` or <b>${ms(rules.oversize_ms)}</b>` : ""} is heavy.

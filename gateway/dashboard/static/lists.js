@@ -21,7 +21,7 @@ export function Errors({ news, explain }) {
   const rows = newest(news[kind]).map((bad) => html`<tr key=${bad.request_id + bad.at}>
     <td class="time">${clock(bad.at)}</td><td class="number">${bad.status}</td><td><code>${bad.error || "from the node"}</code></td><td>${bad.detail}</td>
     <td>${bad.node || "–"}</td><td>${bad.attempts || "–"}</td><td class="number">${megapixels(bad.pixels)}</td><td class="number">${ms(bad.total_ms)}</td>
-    <td><button class="link" onClick=${() => explain(bad.request_id)}><code>${bad.request_id}</code></button></td></tr>`);
+    <td class="id"><button class="link" title=${bad.request_id} onClick=${() => explain(bad.request_id)}><code>${bad.request_id}</code></button></td></tr>`);
   return html`<section class="card row" aria-labelledby="errors-title">
     <div class="head"><h2 id="errors-title">Went wrong lately <span class="aside">the last 50 of each kind</span></h2><span class="grow"></span>
       <span class="chips">${KINDS.map(([name, label]) => html`<button key=${name} aria-pressed=${kind === name} onClick=${() => setKind(name)}>${label} ${news[name].length}</button>`)}</span></div>
@@ -39,8 +39,8 @@ export function Decisions({ news, wanted, setWanted }) {
   const list = held ?? news.decisions;
   const submit = (event) => { event.preventDefault(); setWanted(""); search(text.trim(), setFound); };
   const rows = newest(list).map((one) => html`<tr key=${one.request_id + one.at}>
-    <td class="time">${clock(one.at)}</td><td><button class="link" onClick=${() => { setText(one.request_id); search(one.request_id, setFound); }}><code>${one.request_id}</code></button></td>
-    <td class="number">${megapixels(one.pixels)}</td><td class=${one.size_class}>${one.size_class}</td><td>${one.node || "–"}${one.pool && one.pool !== one.size_class ? html` <span class=${`tag ${one.pool}`}>${one.pool}</span>` : ""}</td>
+    <td class="time">${clock(one.at)}</td><td class="id"><button class="link" title=${one.request_id} onClick=${() => { setText(one.request_id); search(one.request_id, setFound); }}><code>${one.request_id}</code></button></td>
+    <td class="number">${megapixels(one.pixels)}</td><td class=${one.size_class}>${one.size_class}</td><td class="node">${one.node || "–"}${one.pool && one.pool !== one.size_class ? html` <span class=${`tag ${one.pool}`}>${one.pool}</span>` : ""}</td>
     <td class="number">${ms(one.queue_ms)}</td><td class="number">${ms(one.cost_ms)}</td><td class="number">${ms(one.total_ms)}</td></tr>`);
   return html`<section class="card" aria-labelledby="decisions-title">
     <div class="head"><h2 id="decisions-title">Decisions <span class="aside">${held ? "held" : "the last 200, a sample when it is busy"}</span></h2><span class="grow"></span>

@@ -68,11 +68,20 @@ function Workers({ workers }) {
     tone=${workers.some((worker) => worker.state === "silent") ? "warn" : ""} />`;
 }
 
-export function Pools({ pools }) {
-  return html`<div class="row pools">${pools.map((pool) => html`<${Pool} key=${pool.name} pool=${pool} />`)}</div>`;
+export function Pools({ document: doc }) {
+  return html`<div class="row pools">${doc.pools.map((pool) => html`<${Pool} key=${pool.name} pool=${pool} minute=${doc.last_60s} />`)}</div>`;
 }
 
-function Pool({ pool }) {
+// Where work of this class went that its own pool did not answer: what happened says more than what may happen.
+function Spill({ pool, minute }) {
+  const spilled = minute[`${pool.name}_spilled`];
+  if (!spilled) return html`<span class="muted">${pool.spill}</span>`;
+  const heavy = pool.name === "heavy";
+  return html`<span><b class=${heavy ? "light" : "heavy"}>→ ${percent(spilled / minute[pool.name].count)}</b> of ${heavy ? "oversized" : "ordinary"}${" "}
+    images went to ${heavy ? "light" : "heavy"} nodes in the last minute</span>`;
+}
+
+function Pool({ pool, minute }) {
   const share = pool.capacity ? Math.min(1, pool.busy / pool.capacity) : 0;
   const ahead = pool.in_flight - pool.busy;
   const states = Object.entries(pool.states).map(([state, n]) => `${n} ${state}`).join(", ");
@@ -86,7 +95,7 @@ function Pool({ pool }) {
       <span><b>${count(pool.queued)}</b> queued${pool.queued ? ` (${seconds(pool.queued_seconds)} of work)` : ""}</span>
       ${pool.queued > 0 && html`<span>oldest waits <b>${seconds(pool.oldest_wait_seconds)}</b></span>`}
       <span><b>${seconds(pool.work_seconds)}</b> of work per slot</span>
-      <span class="muted">${pool.spill}</span>
+      <${Spill} pool=${pool} minute=${minute} />
     </div>
   </section>`;
 }
