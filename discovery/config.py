@@ -25,8 +25,13 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cert_file: Annotated[str, Meta(description="client certificate for Consul")] = ""
     key_file: Annotated[str, Meta(description="its key")] = ""
     wait_seconds: Annotated[
-        float, Meta(ge=0.1, le=600, description="length of a blocking query; Consul's 5 min outlives aiohttp's timeout")
-    ] = 30.0
+        float,
+        Meta(
+            ge=0.1,
+            le=600,
+            description="length of a blocking query: an agent that hangs shows as stale after this + 6 s",
+        ),
+    ] = 10.0
     refresh_seconds: Annotated[float, Meta(gt=0, description="how often an announcement is checked and renewed")] = 2.0
     stale_seconds: Annotated[float, Meta(gt=0, description="directory: a file not refreshed for this long is gone")] = (
         10.0
