@@ -82,6 +82,7 @@ def recipe_from(args: argparse.Namespace) -> Recipe:
         label_output=args.label_output,
         images=tuple(args.images),
         buckets=None if args.buckets is None else tuple(sorted({int(size) for size in _numbers(args.buckets)})),
+        sides=tuple(sorted({int(side) for side in _numbers(args.sides)})),
         precision=args.precision,
         tolerance=args.tolerance,
         licence=args.licence,
@@ -103,6 +104,7 @@ def _add_graph_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--buckets", metavar="1,2,4,8", help="batch sizes to serve; empty: none; default: as the graph allows"
     )
+    group.add_argument("--sides", default="", metavar="256,512", help="sizes of free sides to warm before serving")
     group.add_argument(
         "--precision",
         choices=["float32", "bfloat16"],

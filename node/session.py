@@ -90,7 +90,7 @@ class Session:
 
     def probe(self) -> None:
         """Run one harmless row: tells a sick session (`ModelFailed`) from a request that no session can serve."""
-        self._runner.run(self._example(1))
+        self._runner.run(self._example(1, (*self.manifest.sides, 1)[0]))
 
     def close(self) -> None:
         """Free the model; a run still in progress fails, so finish first."""
@@ -104,32 +104,41 @@ class Session:
         missing = next(size for size in self.buckets if size >= rows) - rows
         if missing == 0:
             return self._runner.run(arrays)
-        full = [np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for array in arrays]
-        return [answer[:rows] for answer in self._runner.run(full)]
+        return [answer[:rows] for answer in self._runner.run([_filled_up(array, missing) for array in arrays])]
 
     def _named(self, answers: list[Array]) -> dict[str, Array]:
         return {spec.name: answer for spec, answer in zip(self.manifest.outputs, answers, strict=True)}
 
     def _warm(self, progress: Callable[[str], None]) -> None:
         self._runner.prepare()
-        for size in self.buckets or (1,):
-            progress(f"warming up, batch {size}")
-            self._runner.run(self._example(size))
+        for side in self.manifest.sides or (1,):
+            for size in self.buckets or (1,):
+                progress(f"warming up, batch {size}" + (f", side {side}" if self.manifest.sides else ""))
+                self._runner.run(self._example(size, side))
 
-    def _example(self, rows: int) -> list[Array]:
-        return [self._runner.example(spec, self._shape(spec, rows)) for spec in self.manifest.inputs]
+    def _example(self, rows: int, side: int = 1) -> list[Array]:
+        return [self._runner.example(spec, self._shape(spec, rows, side)) for spec in self.manifest.inputs]
 
-    def _shape(self, spec: TensorSpec, rows: int) -> list[int]:
-        """The shape that will be served: free sides as the preprocessing makes them, else 1."""
+    def _shape(self, spec: TensorSpec, rows: int, free: int) -> list[int]:
+        """The shape that will be served: free sides as the preprocessing makes them, else `free`."""
         steps = self.manifest.preprocessing
         served: tuple[int, ...] = ()
         if steps is not None and steps.input == spec.name:
             height, width = steps.height, steps.width
             served = (rows, height, width, 3) if steps.layout == "NHWC" else (rows, 3, height, width)
         return [
-            side if side is not None else (served[axis] if served else (rows if axis == 0 else 1))
+            side if side is not None else (served[axis] if served else (rows if axis == 0 else free))
             for axis, side in enumerate(spec.shape)
         ]
+
+
+def _filled_up(array: Array, missing: int) -> Array:
+    """With copies of the last row, in one pass that leaves the interpreter to others (`np.repeat` holds it)."""
+    rows = len(array)
+    full = np.empty((rows + missing, *array.shape[1:]), array.dtype)
+    full[:rows] = array
+    full[rows:] = array[-1:]
+    return full
 
 
 def _at_once(work: Callable[[], T]) -> T:

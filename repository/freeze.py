@@ -166,6 +166,7 @@ def _write(
         labels=LABELS if scores is not None else "",
         label_output=lean.outputs[scores].name if scores is not None else "",
         batch_buckets=buckets,
+        sides=recipe.sides,
         cost=measure.cost(lean, buckets, recipe.preprocessing, recipe.precision),
     )
     progress(f"writing {recipe.target}")

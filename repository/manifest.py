@@ -118,6 +118,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_buckets: Annotated[
         tuple[Positive, ...], Meta(description="batch sizes that run; empty: the graph has no batch")
     ] = ()
+    sides: Annotated[
+        tuple[Positive, ...],
+        Meta(description="for free sides beside the batch: sizes warmed before serving; each new one costs extra once"),
+    ] = ()
     cost: CostPrior | None = None
     files: dict[Name, FileDigest] = {}
 
@@ -220,7 +224,14 @@ def _problems(manifest: Manifest) -> list[str]:
         problems.append("batch_buckets must rise")
     if manifest.batch_buckets and any(spec.shape[:1] != (None,) for spec in (*manifest.inputs, *manifest.outputs)):
         problems.append("batch_buckets need a free first dimension in every input and output")
+    if manifest.sides and not any(None in _free(spec, manifest.preprocessing) for spec in manifest.inputs):
+        problems.append("sides are for inputs with free sides beside the batch")
     return problems + _preprocessing_problems(manifest)
+
+
+def _free(spec: TensorSpec, steps: Preprocessing | None) -> tuple[int | None, ...]:
+    """A row's sides, those that the preprocessing settles left out."""
+    return () if steps is not None and steps.input == spec.name else spec.shape[1:]
 
 
 def _preprocessing_problems(manifest: Manifest) -> list[str]:

@@ -25,7 +25,10 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """One artefact to make. `buckets` None: as the graph allows; `tolerance` None: as the precision allows."""
+    """One artefact to make. `buckets` None: as the graph allows; `tolerance` None: as the precision allows.
+
+    `sides`: see Manifest.
+    """
 
     source: Path
     target: Path
@@ -37,6 +40,7 @@ class Recipe(msgspec.Struct, frozen=True):
     label_output: str = ""
     images: tuple[Path, ...] = ()
     buckets: tuple[int, ...] | None = None
+    sides: tuple[int, ...] = ()
     precision: Precision = "float32"
     tolerance: float | None = None
     licence: str = "not stated"

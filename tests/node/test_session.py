@@ -117,6 +117,20 @@ def test_progress_tells_every_bucket() -> None:
     assert lines == ["loading efficientnet-lite0 1", "warming up, batch 1", "warming up, batch 2"]
 
 
+def test_declared_sides_are_warmed_and_others_are_served_too(tmp_path: Path) -> None:
+    place = toy(tmp_path, tf.math.square, tf.TensorSpec((None, None, None, 1), tf.float32, name="x"), buckets=(1, 2))
+    described = artefact.read(place)
+    artefact.write(place, msgspec.structs.replace(described, sides=(16, 64)))
+    lines: list[str] = []
+    session = Session.load(place, progress=lines.append)
+
+    assert lines[1:] == [f"warming up, batch {rows}, side {side}" for side in (16, 64) for rows in (1, 2)]
+    assert (
+        session.run({"x": np.full((1, 5, 7, 1), 3, np.float32)})["out_0"].tolist() == np.full((1, 5, 7, 1), 9).tolist()
+    )
+    session.close()
+
+
 def test_failing_graph_is_told_and_the_session_serves_on(tmp_path: Path) -> None:
     place = toy(tmp_path, lambda i: tf.gather(tf.range(10.0), i), tf.TensorSpec((None,), tf.int32, name="i"))
     session = Session.load(place)

@@ -140,6 +140,7 @@ def test_path_tricks_are_refused(tmp_path: Path, name: str) -> None:
         ({"labels": ""}, "labels and label_output"),
         ({"label_output": "other"}, "labels and label_output"),
         ({"batch_buckets": [2, 1]}, "must rise"),
+        ({"sides": [256]}, "sides are for inputs with free sides"),
         ({"batch_buckets": [0]}, "batch_buckets"),
         ({"inputs": []}, "inputs"),
         ({"inputs": [msgspec.to_builtins(IMAGE)] * 2}, "two inputs have one name"),
