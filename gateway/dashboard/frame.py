@@ -132,6 +132,11 @@ def _spill(name: str, by_pool: Mapping[str, list[Node]], routing: Routing) -> st
     return f"{work} may spill to {other} nodes"
 
 
+def targets_of(routing: Routing) -> dict[str, float]:
+    """Milliseconds by size class that latency is judged by; 0: none."""
+    return {"light": routing.slo_light_ms, "heavy": routing.slo_heavy_ms}
+
+
 def registry_of(state: RegistryState, at: float) -> Registry:
     """How old the list of nodes is."""
     return Registry(

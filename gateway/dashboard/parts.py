@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from gateway.balancing import POLICIES
 from gateway.config import GatewayConfig
 from gateway.dashboard.document import Document, Gateway, Rules
-from gateway.dashboard.frame import Waiting, nodes_of, pools_of, registry_of
+from gateway.dashboard.frame import Waiting, nodes_of, pools_of, registry_of, targets_of
 from gateway.dashboard.verdict import judge
 from gateway.dashboard.watch import lost
 from gateway.journal import Journal
@@ -59,11 +59,12 @@ class Parts:
         pools = pools_of(nodes, self.waiting(now), self.scheduler.routing)
         registry = registry_of(self.registry, at)
         recent = self.journal.window(10)
+        targets = targets_of(self.scheduler.routing)
         gone = lost(self.journal.events, nodes, at - REMEMBERED_SECONDS)
         return Document(
             at=round(at, 3),
             gateway=self._gateway(now),
-            verdict=judge(pools, nodes, registry, recent, draining=self.draining(), lost=gone),
+            verdict=judge(pools, nodes, registry, recent, draining=self.draining(), lost=gone, targets=targets),
             last_10s=recent,
             last_60s=self.journal.window(60),
             registry=registry,

@@ -7,7 +7,7 @@ the answer is no.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.dashboard.document import BROKEN, Node, Pool, Registry, Verdict
 from gateway.windows import Window
@@ -17,6 +17,10 @@ LEVELS = ("ok", "degraded", "down")
 FEW = 5
 ERROR_SHARE = 0.01
 LONG_WAIT_SECONDS = 5.0
+# Latency speaks for itself from so many answers on, and is worth a word when it is so many times its target.
+MANY = 20
+FAR_ABOVE = 4.0
+NO_TARGETS: Mapping[str, float] = {}
 
 # Served from, but the registry has its doubts: a warning, or it no longer lists them.
 DOUBTED = frozenset({"degraded", "unlisted"})
@@ -32,8 +36,12 @@ def judge(
     *,
     draining: bool = False,
     lost: Sequence[str] = (),
+    targets: Mapping[str, float] = NO_TARGETS,
 ) -> Verdict:
-    """`window` is the last ten seconds; `lost` are nodes that vanished lately without a goodbye."""
+    """`window` is the last ten seconds; `lost` are nodes that vanished lately without a goodbye.
+
+    `targets` are milliseconds by size class; 0 is none.
+    """
     notes = list(
         _down(nodes, registry, window, draining, lost)
         or [
@@ -42,6 +50,7 @@ def judge(
             *_suspect_notes(nodes),
             *_model_notes(nodes),
             *_traffic_notes(pools, window),
+            *_slow_notes(window, targets),
             *_registry_notes(registry),
         ]
     )
@@ -134,6 +143,17 @@ def _traffic_notes(pools: Sequence[Pool], window: Window) -> Iterator[Note]:
     oldest = max(pools, key=lambda pool: pool.oldest_wait_seconds, default=None)
     if oldest and oldest.oldest_wait_seconds >= LONG_WAIT_SECONDS:
         yield "degraded", f"{oldest.queued} {oldest.name} waiting, the oldest for {oldest.oldest_wait_seconds:.0f} s"
+
+
+def _slow_notes(window: Window, targets: Mapping[str, float]) -> Iterator[Note]:
+    for name, quantiles in (("light", window.light), ("heavy", window.heavy)):
+        target, p95 = targets.get(name, 0.0), quantiles.p95 or 0.0
+        if target and quantiles.count >= MANY and p95 > FAR_ABOVE * target:
+            yield "degraded", f"Slow: {name} p95 is {_seconds(p95)}, the target {_seconds(target)}"
+
+
+def _seconds(ms: float) -> str:
+    return f"{ms / 1000:.1f} s" if ms >= 1000 else f"{ms:.0f} ms"
 
 
 def _registry_notes(registry: Registry) -> Iterator[Note]:

@@ -11,7 +11,7 @@ from typing import Any
 from gateway.balancing import POLICIES
 from gateway.config import GatewayConfig
 from gateway.dashboard.document import Document, Gateway, Node, Rules
-from gateway.dashboard.frame import pools_of, registry_of
+from gateway.dashboard.frame import pools_of, registry_of, targets_of
 from gateway.dashboard.parts import REMEMBERED_SECONDS
 from gateway.dashboard.verdict import judge
 from gateway.dashboard.watch import lost
@@ -79,7 +79,9 @@ class Together:
         registry = registry_of(self.registry, at)
         recent = self.journal.window(10)
         gone = lost(self.journal.events, nodes, at - REMEMBERED_SECONDS)
-        own = judge(pools, nodes, registry, recent, draining=self.draining, lost=gone)
+        own = judge(
+            pools, nodes, registry, recent, draining=self.draining, lost=gone, targets=targets_of(config.routing)
+        )
         opinions = [document.verdict for document in serving]
         verdict = own if self.draining else merge.verdict(own, opinions, config.workers.count)
         return Document(

@@ -68,7 +68,7 @@ def pool(name: str, nodes: list[Node], **changes: Any) -> Pool:
     return Pool(**{**facts, **changes})
 
 
-def window(ok: int = 100, errors: int = 0, refused: int = 0) -> Window:
+def window(ok: int = 100, errors: int = 0, refused: int = 0, light: Quantiles = NOTHING) -> Window:
     """Ten seconds."""
     requests = ok + errors + refused
     return Window(
@@ -80,6 +80,8 @@ def window(ok: int = 100, errors: int = 0, refused: int = 0) -> Window:
         refused=refused,
         client=0,
         gone=0,
-        light=NOTHING,
+        light_spilled=0,
+        heavy_spilled=0,
+        light=light,
         heavy=NOTHING,
     )

@@ -1,13 +1,13 @@
 """The verdict: one sentence, and always the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from gateway.dashboard.document import Node, Registry, Verdict
-from gateway.dashboard.verdict import age, judge
-from gateway.windows import Window
+from gateway.dashboard.verdict import NO_TARGETS, age, judge
+from gateway.windows import Quantiles, Window
 from tests.fakes.documents import GOOD, node, pool, window
 
 
@@ -16,10 +16,11 @@ def verdict(
     recent: Window | None = None,
     registry: Registry = GOOD,
     lost: Sequence[str] = (),
+    targets: Mapping[str, float] = NO_TARGETS,
     **changes: Any,
 ) -> Verdict:
     pools = [pool(name, list(nodes), **changes) for name in ("light", "heavy")]
-    return judge(pools, nodes, registry, recent or window(), lost=lost)
+    return judge(pools, nodes, registry, recent or window(), lost=lost, targets=targets)
 
 
 LIGHT, LIGHT2, HEAVY = node("l1"), node("l2"), node("h1", "heavy")
@@ -34,6 +35,16 @@ def test_the_sentence_of_the_issue() -> None:
     said = verdict(LIGHT, HEAVY, node("h2", "heavy", "ejected"), recent=window(errors=5))
     assert said.level == "degraded"
     assert said.text == "Serving. Heavy pool degraded: 1 of 2 nodes ejected. 5 errors in 10 s."
+
+
+def test_latency_far_above_its_target_is_told_when_it_is_no_chance() -> None:
+    slow, few = Quantiles(200, 900.0, 4200.0, 9000.0), Quantiles(5, 900.0, 4200.0, 9000.0)
+    targets = {"light": 250.0, "heavy": 0.0}
+    said = verdict(LIGHT, HEAVY, recent=window(light=slow), targets=targets)
+    assert (said.level, said.text) == ("degraded", "Serving. Slow: light p95 is 4.2 s, the target 250 ms.")
+    assert verdict(LIGHT, HEAVY, recent=window(light=few), targets=targets).level == "ok"
+    assert verdict(LIGHT, HEAVY, recent=window(light=slow), targets={"light": 1100.0}).level == "ok"
+    assert verdict(LIGHT, HEAVY, recent=window(light=slow)).level == "ok"
 
 
 def test_no_healthy_node_is_down_though_processes_run() -> None:
