@@ -125,7 +125,7 @@ class Api:
             else:
                 outcome.model = reading.call.model or self._fleet.default_model
                 request = self._request(exchange.method, reading, names)
-                if reading.call.inference:
+                if reading.inference:
                     await self._infer(exchange, outcome, reading, varying.get("content-length"), request)
                 else:
                     await self._ask(exchange, outcome, request)
@@ -158,7 +158,7 @@ class Api:
         """What the head means."""
         key = (exchange.method, exchange.target, exchange.version, outcome.client, *repeating)
         reading = self._readings.get(key) or self._read_anew(exchange, outcome, key, repeating)
-        outcome.path, outcome.route, outcome.client = reading.path, reading.call.route, reading.client
+        outcome.path, outcome.route, outcome.client = reading.path, reading.route, reading.client
         return reading
 
     def _read_anew(self, exchange: Exchange, outcome: Outcome, key: tuple[object, ...], repeating: Raw) -> Reading:
@@ -266,7 +266,9 @@ class Api:
     def _deadline(self, exchange: Exchange, body: Body, said: Mapping[str, str], sniffed: Sniffed, now: float) -> float:
         """A client's own limit counts from its request's head; the default one from when the upload is in."""
         limits = self._limits
-        seconds = forwarding.deadline_seconds(said) or sniffed.timeout_us / 1e6
+        seconds = sniffed.timeout_us / 1e6
+        if forwarding.TIMEOUT in said:
+            seconds = forwarding.deadline_seconds(said[forwarding.TIMEOUT])
         if seconds:
             return exchange.arrival + min(seconds, limits.request_seconds)
         return now + limits.request_seconds + (0.0 if body.complete else limits.body_seconds)
@@ -274,12 +276,14 @@ class Api:
     def _deliver(self, exchange: Exchange, outcome: Outcome, served: Served) -> None:
         """Send an answer that is whole; its lease has ended."""
         answer = served.answer
-        fields = self._fields(outcome, served)
-        exchange.answer(answer.status, fields, self._lines(exchange, outcome), answer.body)
+        outcome.status = status = answer.status
+        fields = answer.headers if status < 500 and not outcome.explain else self._fields(outcome, served)
+        exchange.answer(status, fields, self._lines(exchange, outcome), answer.body)
 
     async def _stream(self, exchange: Exchange, outcome: Outcome, served: Served) -> None:
         """Send a long answer as it comes."""
         answer = served.answer
+        outcome.status = answer.status
         fields = self._fields(outcome, served)
         lines = self._lines(exchange, outcome)
         try:
@@ -292,7 +296,6 @@ class Api:
     def _fields(self, outcome: Outcome, served: Served) -> Fields:
         """What the node's answer says to the client."""
         answer = served.answer
-        outcome.status = answer.status
         fields = answer.headers
         if answer.status >= 500:
             outcome.error = served.complaint or NodeGarbage.code

@@ -29,7 +29,6 @@ class Body:
         "_budget",
         "_held",
         "_limits",
-        "_passed",
         "_payload",
         "_waited",
         "_waiting_since",
@@ -37,6 +36,7 @@ class Body:
         "complete",
         "fault",
         "received",
+        "replayable",
         "size",
     )
 
@@ -45,7 +45,7 @@ class Body:
         self._limits = limits
         self._budget = budget
         self._held = 0  # bytes counted in the budget
-        self._passed = False  # some of it went by without being held
+        self.replayable = True  # it can be sent once more from its first byte: none went by without being held
         self._waiting_since = 0.0  # monotonic seconds; 0: nobody waits for the client
         self._waited = 0.0  # seconds spent waiting for the client before now
         self.size = size
@@ -53,11 +53,6 @@ class Body:
         self.complete = size == 0
         self.received = 0
         self.fault: WireError | None = None
-
-    @property
-    def replayable(self) -> bool:
-        """Whether it can be sent once more from its first byte."""
-        return not self._passed
 
     def arrive(self) -> bool:
         """Take the body if it came whole with its head, as small ones do; whether it did."""
@@ -67,9 +62,12 @@ class Body:
         # Past its end nobody counts or holds back what is read: it is taken as it lies there, without joining it.
         pieces = list(payload._buffer) or [b""]
         payload._buffer.clear()
-        self._count(sum(map(len, pieces)))
-        self._end()
-        self._budgeted(self.received)
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        if size != self.size:  # what was declared was found short enough
+            self._count(size)
+            self._end()
+        self.received, self.complete = size, True
+        self._budgeted(size)
         self.buffered = pieces
         return True
 
@@ -116,14 +114,14 @@ class Body:
         self._payload.set_exception(error)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._passed:
+        if not self.replayable:
             raise RuntimeError("a body that was not held cannot be sent again")
         return _Pass(self)
 
     async def pull(self) -> bytes:
         """The next bytes beyond what is held; b"" at the end. From now on it is not replayable."""
         while not self.complete:
-            self._passed = True
+            self.replayable = False
             if self.buffered:
                 self.release()
             chunk = await self._next()

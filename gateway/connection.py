@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.body import Body
     from gateway.server import Server
 
-_READ_BYTES = 65536
+_READ_BYTES = 131072
 # "POST " and " HTTP/1.1\r\n" stand around the target; the parser counts the target alone.
 _AROUND_TARGET = 16
 # How long after the client's FIN we look whether it is still there.

@@ -17,7 +17,7 @@ from wire.headers import REQUEST_ID, TIMEOUT_MS, TRACEPARENT, TRACESTATE
 
 _LONGEST_CHAIN = 1024
 _REQUEST_ID = REQUEST_ID.lower()
-_TIMEOUT_MS = TIMEOUT_MS.lower()
+TIMEOUT = TIMEOUT_MS.lower()
 
 
 class Trust:
@@ -112,11 +112,8 @@ class Names:
             self.lines += field_lines([(TRACESTATE, state)])
 
 
-def deadline_seconds(said: Mapping[str, str]) -> float | None:
-    """How long the client will wait, of its own word; None when it says nothing. Raises BadRequest."""
-    text = said.get(_TIMEOUT_MS)
-    if text is None:
-        return None
+def deadline_seconds(text: str) -> float:
+    """How long the client will wait, of its own word. Raises BadRequest."""
     if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
         raise BadRequest(f"{TIMEOUT_MS} must be whole milliseconds above 0")
     return int(text) / 1000

@@ -69,7 +69,8 @@ class NodeClient:
         if connection is not None:
             waiter = self._ask(connection, instance, request, whole, deadline)
             try:
-                return _taken(await waiter)
+                answer = await waiter
+                return answer if not answer.refused else _taken(answer)
             except ClosedUnanswered:
                 pass  # a fresh one tells whether the node is there
             except asyncio.CancelledError:

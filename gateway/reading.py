@@ -22,10 +22,11 @@ _NAMES, _HEADS, _LONGEST = 1024, 512, 2048
 class Reading:
     """The repeating part of a head; shared by all requests that have it, so never changed."""
 
-    __slots__ = ("call", "client", "lines", "path", "said", "start")
+    __slots__ = ("call", "client", "inference", "lines", "path", "route", "said", "start")
 
     def __init__(self, call: Call, client: str, path: str, said: Mapping[str, str], start: str, lines: str) -> None:
         self.call = call
+        self.route, self.inference = call.route, call.inference
         self.client = client  # whose request it is
         self.path = path  # without the query
         self.said = said  # fields that mean something to us, by lower-case name, without the varying ones

@@ -80,9 +80,10 @@ def apply(sniffed: Sniffed, call: Call, ticket: Ticket, fleet: Reach) -> None:
         return
     if not header.width or not header.height:
         raise Undecodable(f"an image of {header.width} x {header.height} pixels has nothing to decode")
+    pixels = header.pixels
     limit = fleet.max_pixels(call.model, call.version)
-    if limit and header.pixels > limit:
-        size = f"{header.pixels} pixels ({header.width} x {header.height})"
+    if limit and pixels > limit:
+        size = f"{pixels} pixels ({header.width} x {header.height})"
         raise TooLarge(f"the image has {size}; no node takes more than {limit}", limit_pixels=limit)
-    ticket.pixels = header.pixels
+    ticket.pixels = pixels
     ticket.image_format = header.format
