@@ -15,12 +15,14 @@ from gateway.config import Health
 from gateway.eligibility import choose, may_eject
 from gateway.peers import Peers
 from gateway.reach import Atlas, Reach
-from gateway.standing import WELCOME, State
+from gateway.standing import NEVER, WELCOME, State
 from gateway.view import BackendView, view
 
 if TYPE_CHECKING:
     from wire.grants import Others
     from wire.load_report import LoadReport
+
+CROWDED = 10.0  # seconds for which nodes without a stream count as shared after a report of others' work
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class Fleet:
         self.health = health
         self.stale = ""  # why the snapshot is old; empty when it is fresh
         self.adopted = False  # whether any snapshot came
+        self.crowded_until = NEVER  # nodes that tell of others by their reports only are used by others until then
         self.panic = False  # too few are left: ejections are ignored
         self.judged = 0  # grows whenever who is usable may have changed
         self._rng = rng
@@ -155,11 +158,15 @@ class Fleet:
         backend = self._backends.get(backend_id)
         if backend is not None and backend.told(report, now):
             self.settle(backend)
+            if backend.foreign:
+                self.crowded_until = now + CROWDED
 
     def shared(self, backend_id: str, said: Others, now: float) -> None:
         """Take a line of a node's stream: who else it serves."""
         backend = self._backends.get(backend_id)
         if backend is not None:
+            if not backend.gateways:
+                self.crowded_until = NEVER  # what its reports said before is known better now
             backend.share(said.gateways, said.light_ms, said.heavy_ms, now)
             self.settle(backend)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from random import Random
 
 from gateway.backend import Backend
-from gateway.balancing import POLICIES, Policy
+from gateway.balancing import POLICIES, Policy, p2c
 from gateway.config import Routing
 from gateway.peers import Peers
 from gateway.queue import Lane, Queue
@@ -51,6 +51,17 @@ class Placement:
         if pick is not None and self._better_wait(lane, ticket, pick, now, back_ms):
             return None
         return pick
+
+    def apart(self, lane: Lane, ticket: Ticket, now: float) -> Pick | None:
+        """A node of those that other gateways use too and that have no stream to tell of it.
+
+        Their reports are old, so all gateways would run for the same node: the better of two by chance, within the
+        ticket's own pool (ROUTING 4.3). An operator's own policy is left to him.
+        """
+        if not self._indexed:
+            return self.place(lane, ticket, now, 0.0)
+        groups = lane.everywhere if lane.tried or not populated(lane.home) else lane.home
+        return self._by_policy(p2c, groups, ticket, lane, now)
 
     # ---- pools -----------------------------------------------------------------------------------------------------
 
@@ -139,15 +150,23 @@ class Placement:
     ) -> Pick | None:
         """By the policy, among nodes with a slot open, or, if `ahead`, open within the prefetch lead."""
         if not self._indexed:
-            return self._by_policy(groups, ticket, lane, now, ahead)
+            return self._by_policy(self._policy, groups, ticket, lane, now, ahead)
         return soonest(groups, ticket.cost_ms, now, self.routing.prefetch_lead if ahead else -1.0, lane.tried)
 
-    def _by_policy(self, groups: Sequence[Peers], ticket: Ticket, lane: Lane, now: float, ahead: bool) -> Pick | None:
+    def _by_policy(
+        self,
+        policy: Policy,
+        groups: Sequence[Peers],
+        ticket: Ticket,
+        lane: Lane,
+        now: float,
+        ahead: bool = True,
+    ) -> Pick | None:
         lead = self.routing.prefetch_lead if ahead else -1.0
         nodes = [node for peers in groups for node in peers if _eligible(node, lane, now, lead)]
         if not nodes:
             return None
-        node = self._policy(nodes, ticket.cost_ms, now, self.rng)
+        node = policy(nodes, ticket.cost_ms, now, self.rng)
         starts = now + node.free_in(now)
         return node, starts, starts + ticket.cost_ms * node.next_ms + node.lag, ""
 

@@ -175,7 +175,10 @@ class Scheduler:
         queued = ticket.lane is not None
         tally = self.queue.heavy if lane.heavy else self.queue.light
         back_ms = tally.work_ms - ticket.cost_ms if queued else tally.work_ms
-        pick = self._placement.place(lane, ticket, now, back_ms)
+        if now < self.fleet.crowded_until:
+            pick = self._placement.apart(lane, ticket, now)
+        else:
+            pick = self._placement.place(lane, ticket, now, back_ms)
         if pick is None:
             return None
         backend, starts, _, note = pick

@@ -18,6 +18,7 @@ from loadtest.simulate.world import BYTES_PER_SECOND, Options, Record
 from node.credits import Credits, Seat, Stay
 from wire.errors import WireError
 from wire.grants import Ask, Granting, Label, No, Others, Yes
+from wire.load_report import LoadReport
 
 NEVER = float("inf")
 
@@ -44,19 +45,20 @@ class Place:
         self.machine = machine
         self.bench = Bench(machine)
         self.credits = Credits(machine.slots)
+        self.running: set[_Job] = set()
         self.seats: dict[Seat, Door] = {}
         self.wake_at = NEVER
 
 
 class _Job:
-    __slots__ = ("began", "door", "lease", "record", "service_ms", "stay")
+    __slots__ = ("began", "door", "due", "lease", "record", "service_ms", "stay")
 
     def __init__(self, door: Door, lease: Lease, record: Record) -> None:
         self.door = door
         self.lease = lease
         self.record = record
         self.stay: Stay | None = None
-        self.began = self.service_ms = 0.0
+        self.began = self.due = self.service_ms = 0.0
 
 
 class Several:
@@ -193,8 +195,10 @@ class Several:
         self._submit(job.door, job.lease.ticket, now)
         self._bind(job.door, now)
 
-    def _answer(self, job: _Job, now: float) -> None:
+    def _answer(self, job: _Job, report: LoadReport | None, now: float) -> None:
         job.record.finish = now
+        if report is not None:
+            job.door.fleet.reported(job.record.node, report, now)
         job.lease.succeeded(now, job.service_ms)
         self._bind(job.door, now)
 
@@ -220,16 +224,27 @@ class Several:
         if job is None:
             return
         job.began = now
-        seconds = job.record.arrival.actual_ms * 1e-3 / place.machine.pace
-        self._at(now + seconds, lambda then: self._done(place, job, then))
+        job.due = now + job.record.arrival.actual_ms * 1e-3 / place.machine.pace
+        place.running.add(job)
+        self._at(job.due, lambda then: self._done(place, job, then))
 
     def _done(self, place: Place, job: _Job, now: float) -> None:
+        place.running.discard(job)
         self._start(place, place.bench.finish(), now)
         job.service_ms = (now - job.began) * 1e3
-        self._later(now, lambda then: self._answer(job, then))
+        report = None if self.streams else self._report(place, now)
+        self._later(now, lambda then: self._answer(job, report, then))
         if job.stay is not None:
             place.credits.leave(job.stay, now)
             self._settle(place, now)
+
+    def _report(self, place: Place, now: float) -> LoadReport:
+        """As a foreign server's answer carries it."""
+        bench = place.bench
+        owed = [job.record.arrival.actual_ms / place.machine.pace for job in bench.queue]
+        left = [max(0.0, job.due - now) * 1e3 for job in place.running]
+        inside = {"inflight": bench.busy, "queue_depth": len(bench.queue), "work_ms": sum(owed) + sum(left)}
+        return LoadReport(named_metrics=inside)
 
     def _settle(self, place: Place, now: float) -> None:
         for seat, said in place.credits.settle(now):

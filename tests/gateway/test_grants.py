@@ -11,6 +11,7 @@ from gateway.lease import Lease
 from gateway.scheduler import QUIET, SCARCE, Scheduler
 from tests.fakes.routing import bound, fleet_of, given, heavy, node, scheduler_of, ticket
 from wire.grants import Ask, Drop, No, Others, Yes, read_label
+from wire.load_report import LoadReport
 
 
 class Wire:
@@ -73,8 +74,6 @@ def test_what_was_sent_behind_others_begins_when_the_last_of_them_is_done():
 
 
 def test_load_reports_say_nothing_new_of_a_node_with_a_stream():
-    from wire.load_report import LoadReport
-
     one = backend()
     one.share(2, [], [], 10.0)
     assert not one.told(LoadReport(named_metrics={"inflight": 5.0, "queue_depth": 2.0}), 10.0)
@@ -222,3 +221,38 @@ def test_without_a_stream_nobody_is_asked():
     grants = Grants("me", wire)
     assert not grants.ask(given(scheduler, ticket(refused=True), 0.0), 0.0)
     assert grants.open == 0
+
+
+# ---- nodes without a stream ------------------------------------------------------------------------------------------
+
+
+def report(inflight: float) -> LoadReport:
+    return LoadReport(named_metrics={"inflight": inflight, "queue_depth": 0.0, "work_ms": 50.0})
+
+
+def test_a_gateway_that_is_not_alone_stays_in_its_pool_at_nodes_without_a_stream():
+    scheduler = scheduler_of(fleet_of(node("l1", speed=0.1), node("h1", speed=9.0), node("h2")))
+    given(scheduler, ticket("a"), 0.0).abandoned(0.0)
+    assert given(scheduler, ticket("b"), 0.0).backend.id == "h1"
+    scheduler.fleet.reported("h2", report(3.0), 1.0)
+    assert given(scheduler, ticket("c", at=1.0), 1.0).backend.id == "l1"
+
+
+def test_a_gateway_that_is_alone_again_uses_all_that_it_sees():
+    scheduler = scheduler_of(fleet_of(node("l1", speed=0.1), node("h1", speed=9.0)))
+    scheduler.fleet.reported("l1", report(3.0), 1.0)
+    assert given(scheduler, ticket("c", at=20.0), 20.0).backend.id == "h1"
+
+
+def test_a_stream_makes_an_end_of_what_reports_said():
+    scheduler = scheduler_of(fleet_of(node("l1", speed=0.1), node("h1", speed=9.0)))
+    scheduler.fleet.reported("l1", report(3.0), 1.0)
+    scheduler.fleet.shared("l1", Others(1, [], []), 1.1)
+    assert given(scheduler, ticket("c", at=1.2), 1.2).backend.id == "h1"
+
+
+def test_whoever_tried_its_whole_pool_may_leave_it():
+    scheduler = scheduler_of(fleet_of(node("l1"), node("h1")))
+    scheduler.fleet.reported("h1", report(1.0), 0.0)
+    scheduler.fleet.reported("h1", report(0.0), 0.0)
+    assert given(scheduler, ticket("a", tried={"l1"}), 0.0).backend.id == "h1"
