@@ -24,7 +24,7 @@ from loadtest.simulate.questions import (
 )
 from loadtest.simulate.report import Row, plans, plot, table
 from loadtest.simulate.results import Result, summarise
-from loadtest.simulate.world import simulate
+from loadtest.simulate.several import simulate
 
 EXAMPLES = """\
 examples:
@@ -33,6 +33,7 @@ examples:
   fleetgate simulate --slow heavy:3 --bursty
   fleetgate simulate --trace var/trace.jsonl --threshold 4000000 8000000 16000000
   fleetgate simulate --trace var/trace.jsonl --faster 2 --light 6 --heavy 2
+  fleetgate simulate --gateways 4 --latency 1
   fleetgate simulate --rate 200 --smallest 0.99
 """
 

@@ -9,7 +9,8 @@ import msgspec
 from loadtest.simulate.arrivals import Load
 from loadtest.simulate.machines import Kind, plan
 from loadtest.simulate.results import Result, summarise
-from loadtest.simulate.world import Options, simulate
+from loadtest.simulate.several import simulate
+from loadtest.simulate.world import Options
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

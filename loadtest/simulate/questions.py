@@ -72,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     gateway.add_argument("--early", action="store_true", help="nodes queue, as behind a proxy; with --one-pool")
     gateway.add_argument("--no-shed", action="store_true", help="nothing is ever too late")
     gateway.add_argument("--predict", action="store_true", help="learn costs as in life, in place of knowing them")
+    gateway.add_argument("--gateways", type=int, default=1, help="so many beside each other, on the same nodes")
+    gateway.add_argument(
+        "--latency", type=float, default=0.5, metavar="MS", help="of what they and nodes tell each other"
+    )
     gateway.add_argument("--slo-light", type=float, default=250.0, metavar="MS")
     gateway.add_argument("--slo-heavy", type=float, default=2500.0, metavar="MS")
 
@@ -108,6 +112,8 @@ def loads(args: argparse.Namespace) -> Iterator[tuple[Load, FleetPlan]]:
 def gateways(args: argparse.Namespace) -> Iterator[Options]:
     """Each way to set the gateway up."""
     policies = list(POLICIES) if "all" in args.policy else args.policy
+    if args.early and args.gateways > 1:
+        raise BadQuestion("--early is one gateway that hides its nodes' queues")
     if args.early and not set(policies) <= set(BLIND):
         raise BadQuestion(f"with --early nodes hide their queues; policies that can do without: {', '.join(BLIND)}")
     for policy in policies:
@@ -124,7 +130,8 @@ def kinds(args: argparse.Namespace) -> tuple[Kind, Kind]:
 def conditions(args: argparse.Namespace) -> str:
     """What holds for all runs, for a title."""
     said = [flag.replace("_", " ") for flag in FLAGS if getattr(args, flag)]
-    return ", ".join(said + ([f"{args.slow} slow"] if args.slow else []))
+    said += [f"{args.slow} slow"] if args.slow else []
+    return ", ".join(said + ([f"{args.gateways} gateways"] if args.gateways > 1 else []))
 
 
 def _options(args: argparse.Namespace, policy: str, threshold: int | None) -> Options:
@@ -149,6 +156,8 @@ def _options(args: argparse.Namespace, policy: str, threshold: int | None) -> Op
         shed=not args.no_shed,
         predict=args.predict or args.adaptive or threshold is not None,
         seed=args.seed,
+        gateways=args.gateways,
+        latency=args.latency * 1e-3,
     )
 
 
@@ -169,7 +178,7 @@ def _slowed(args: argparse.Namespace, fleet: FleetPlan) -> FleetPlan:
 
 
 def _check(args: argparse.Namespace) -> None:
-    sizes = {"--requests": args.requests, "--slots": args.slots, "--faster": args.faster}
+    sizes = {"--requests": args.requests, "--slots": args.slots, "--faster": args.faster, "--gateways": args.gateways}
     for name, value in sizes.items():
         if value <= 0:
             raise BadQuestion(f"{name} must be above 0")
@@ -182,6 +191,8 @@ def _check(args: argparse.Namespace) -> None:
         raise BadQuestion("--rate must be above 0")
     if any(value <= 0 for value in args.utilisation):
         raise BadQuestion("--utilisation must be above 0")
+    if not 0 <= args.latency <= 1000:
+        raise BadQuestion("--latency is milliseconds, up to 1000")
     if not 0 <= args.oversized <= 1:
         raise BadQuestion("--oversized is a share: 0 to 1")
 

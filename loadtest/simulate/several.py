@@ -14,7 +14,7 @@ from gateway.scheduler import Scheduler
 from gateway.ticket import Ticket
 from loadtest.simulate.arrivals import Arrival, Load
 from loadtest.simulate.machines import Bench, FleetPlan, Machine
-from loadtest.simulate.world import BYTES_PER_SECOND, Options, Record
+from loadtest.simulate.world import BYTES_PER_SECOND, Options, Record, World, ticket_of
 from node.credits import Credits, Seat, Stay
 from wire.errors import WireError
 from wire.grants import Ask, Granting, Label, No, Others, Yes
@@ -62,17 +62,14 @@ class _Job:
 
 
 class Several:
-    """One run. Build it, then call `run` once. `latency`: seconds of a line, or of a head, on its way."""
+    """One run. Build it, then call `run` once. Without `streams` nodes are foreign: they report with their answers."""
 
-    def __init__(
-        self, load: Load, plan: FleetPlan, options: Options, gateways: int, latency: float, streams: bool = True
-    ) -> None:
+    def __init__(self, load: Load, plan: FleetPlan, options: Options, streams: bool = True) -> None:
         self.options = options
         self.load = load
-        self.latency = latency
         self.streams = streams
         self._rng = Random(options.seed)
-        self.doors = [Door(f"g{number}", plan, options, number) for number in range(gateways)]
+        self.doors = [Door(f"g{number}", plan, options, number) for number in range(options.gateways)]
         self.places = {machine.name: Place(machine) for machine in plan.machines}
         self.records: list[Record] = []
         self.refused = self.denied = self.asks = self.direct = self.lines = 0
@@ -102,21 +99,8 @@ class Several:
     def _arrive(self, arrival: Arrival, number: int) -> None:
         now = arrival.at
         door = self._rng.choice(self.doors)
-        ticket = Ticket(
-            request_id=str(number),
-            arrival=now,
-            deadline=1e9,
-            cost_ms=arrival.cost_ms,
-            pixels=arrival.pixels,
-            body_bytes=arrival.body_bytes,
-            heavy=bool(arrival.heavy),
-        )
-        if self.options.predict:
-            door.scheduler.classify(ticket)
-        routing = self.options.routing
-        if self.options.shed:
-            ticket.deadline = now + (routing.slo_heavy_ms if arrival.heavy else routing.slo_light_ms) * 1e-3
-        record = Record(arrival, bool(arrival.heavy), NEVER)
+        ticket, heavy = ticket_of(arrival, number, door.scheduler, self.options)
+        record = Record(arrival, heavy, NEVER)
         self.records.append(record)
         door.records[ticket.request_id] = record
         self._submit(door, ticket, now)
@@ -265,8 +249,13 @@ class Several:
     # ---- the clock -------------------------------------------------------------------------------------------------
 
     def _later(self, now: float, happens: Callable[[float], object]) -> None:
-        self._at(now + self.latency, happens)
+        self._at(now + self.options.latency, happens)
 
     def _at(self, when: float, happens: Callable[[float], object]) -> None:
         self._sequence += 1
         heappush(self._events, (when, self._sequence, happens))
+
+
+def simulate(load: Load, plan: FleetPlan, options: Options) -> list[Record]:
+    """Run a load through a fleet behind as many gateways as the options say."""
+    return (World if options.gateways == 1 else Several)(load, plan, options).run()

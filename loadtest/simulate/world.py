@@ -36,6 +36,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     shed: bool = True  # deadlines are the targets of the classes; False: nobody is ever too late
     predict: bool = False  # True: the gateway predicts and learns costs by itself
     seed: int = 1
+    gateways: int = 1  # beside each other on the same nodes; see several.py
+    latency: float = 0.0005  # seconds that words between several gateways and nodes take
 
 
 class Record(msgspec.Struct):
@@ -114,25 +116,7 @@ class World:
 
     def _arrive(self, arrival: Arrival, number: int) -> None:
         now = arrival.at
-        ticket = Ticket(
-            request_id=str(number),
-            arrival=now,
-            deadline=FOREVER,
-            cost_ms=arrival.cost_ms,
-            pixels=arrival.pixels,
-            image_format=arrival.image_format,
-            body_bytes=arrival.body_bytes,
-            model=arrival.model,
-            heavy=bool(arrival.heavy),
-        )
-        if self.options.predict or not arrival.cost_ms:
-            self.scheduler.classify(ticket)
-        heavy = ticket.heavy if arrival.heavy is None else arrival.heavy
-        if not self.options.pools:
-            ticket.heavy = False
-        routing = self.options.routing
-        if self.options.shed:
-            ticket.deadline = now + (routing.slo_heavy_ms if heavy else routing.slo_light_ms) * 1e-3
+        ticket, heavy = ticket_of(arrival, number, self.scheduler, self.options)
         record = Record(arrival, heavy, float("inf"))
         self.records.append(record)
         self.retries.deposit(now)
@@ -218,6 +202,30 @@ class World:
         heappush(self._events, (at, self._sequence, kind, what))
 
 
+def ticket_of(arrival: Arrival, number: int, scheduler: Scheduler, options: Options) -> tuple[Ticket, bool]:
+    """An arrival as a gateway sees it, and whether it is heavy by what is known of it."""
+    ticket = Ticket(
+        request_id=str(number),
+        arrival=arrival.at,
+        deadline=FOREVER,
+        cost_ms=arrival.cost_ms,
+        pixels=arrival.pixels,
+        image_format=arrival.image_format,
+        body_bytes=arrival.body_bytes,
+        model=arrival.model,
+        heavy=bool(arrival.heavy),
+    )
+    if options.predict or not arrival.cost_ms:
+        scheduler.classify(ticket)
+    heavy = ticket.heavy if arrival.heavy is None else arrival.heavy
+    if not options.pools:
+        ticket.heavy = False
+    if options.shed:
+        routing = options.routing
+        ticket.deadline = arrival.at + (routing.slo_heavy_ms if heavy else routing.slo_light_ms) * 1e-3
+    return ticket, heavy
+
+
 def simulate(load: Load, plan: FleetPlan, options: Options) -> list[Record]:
-    """Run a load through a fleet."""
+    """Run a load through a fleet behind one gateway."""
     return World(load, plan, options).run()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
+from fleetgate.main import main
 from loadtest.simulate.machines import FLEETS, FleetPlan, Machine
 from loadtest.simulate.results import Result, summarise
 from loadtest.simulate.several import Several
@@ -17,7 +19,7 @@ LOAD = draw(Mix(requests=6000, utilisation=0.8, seed=2), FLEET.power)
 
 
 def together(gateways: int, latency: float, streams: bool = True) -> tuple[Several, Result]:
-    world = Several(LOAD, FLEET, Options(), gateways, latency, streams)
+    world = Several(LOAD, FLEET, Options(gateways=gateways, latency=latency), streams)
     return world, summarise("several", world.run(), 250.0, 2500.0)
 
 
@@ -58,8 +60,18 @@ def test_nodes_with_several_slots_are_shared_too() -> None:
     plan = FleetPlan(machines=tuple(Machine(name=f"light-{n}", pool="light", speed=1.0, slots=4) for n in range(4)))
     load = draw(Mix(requests=4000, utilisation=0.8, oversized=0.0), plan.power)
     endless = Options(shed=False)
-    world = Several(load, plan, endless, 3, 0.0005)
+    world = Several(load, plan, Options(shed=False, gateways=3))
     alone = summarise("one", simulate(load, plan, endless), 250.0, 2500.0)
     result = summarise("several", world.run(), 250.0, 2500.0)
     assert result.light.p99 <= 1.4 * alone.light.p99
     assert all(math.isfinite(record.finish) for record in world.records)
+
+
+def test_the_command_asks_for_several_gateways(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["simulate", "--requests", "600", "--utilisation", "0.5", "--json", "--gateways"]
+    assert main([*words, "3"]) == 0
+    (_, three) = json.loads(capsys.readouterr().out)
+    assert three["result"]["refused"] == 0.0
+    assert main([*words, "0"]) == 2
+    assert main([*words, "2", "--latency", "-1"]) == 2
+    assert main([*words, "2", "--early", "--policy", "random"]) == 2
