@@ -112,6 +112,7 @@ class Dispatcher:
         Raises the wire error that the client is to see. When cancelled, the queue entry or the attempt ends too.
         """
         self._budget.deposit(time.monotonic())
+        request.ticket.asks_first = not request.body.complete  # what passes through once must not be refused
         lease = await self._claim(request.ticket, outcome)
         while True:
             result = await self._attempt(lease, request, outcome)
@@ -334,8 +335,8 @@ class Dispatcher:
         now = time.monotonic()
         if not code or not request.body.replayable or now >= ticket.deadline:
             return False
-        if lease.ending == "busy" and lease.backend.gateways > 1 and not ticket.refused:
-            ticket.refused = True  # another gateway was faster: no failure, and from now on it asks first
+        if lease.ending == "busy" and lease.backend.gateways > 1 and not ticket.asks_first:
+            ticket.asks_first = True  # another gateway was faster: no failure, and from now on it asks first
             ticket.attempts -= 1
             outcome.retries += (code,)
             return True

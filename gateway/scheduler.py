@@ -192,7 +192,7 @@ class Scheduler:
         ticket.attempts += 1
         lease = Lease(self, ticket, now, backend, starts, finish, note)
         if backend.gateways > 1:
-            lease.ask = queued or starts > now or ticket.refused or self._contested(backend, now)
+            lease.ask = queued or starts > now or ticket.asks_first or self._contested(backend, now)
         if ticket.explain:  # before the claim: candidates as they were
             lease.decision = explain(self._placement.policy, lane.everywhere, lease)
         backend.claim(lease, now)

@@ -79,8 +79,15 @@ class Line(asyncio.Protocol):
         self.spoke_at = time.monotonic()
         try:
             self._parser.feed_data(data)
+            *lines, self._rest = self._rest.split(b"\n")
+            if len(self._rest) > LONGEST:
+                raise ValueError("a line without end")
+            said = [read_granting(line) for line in lines]
         except (httptools.HttpParserError, ValueError):
             self.close()
+            return
+        for message in said:
+            self._heard(message)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002, D102
         if not self.over.done():
@@ -93,12 +100,8 @@ class Line(asyncio.Protocol):
             self.close()
 
     def on_body(self, data: bytes) -> None:
-        """Part of a line, or several. Raises ValueError."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LONGEST:
-            raise ValueError("a line without end")
-        for line in lines:
-            self._heard(read_granting(line))
+        """Part of a line, or several."""
+        self._rest += data
 
     def on_message_complete(self) -> None:
         """The node has closed it politely."""

@@ -27,7 +27,7 @@ class Ticket(msgspec.Struct, eq=False, kw_only=True):
     explain: bool = False
     attempts: int = 0
     tried: set[str] = msgspec.field(default_factory=set)  # ids of the backends tried before
-    refused: bool = False  # a node that several gateways use was full when it came unasked
+    asks_first: bool = False  # nothing is sent unasked to a node that several gateways use
 
     # Kept by the queue, nobody else's business.
     key: float = 0.0  # its place beside the other class

@@ -175,7 +175,7 @@ class Several:
         self.refused += 1
         job.lease.busy(now)
         job.lease.ticket.attempts -= 1
-        job.lease.ticket.refused = True
+        job.lease.ticket.asks_first = True
         self._submit(job.door, job.lease.ticket, now)
         self._bind(job.door, now)
 

@@ -130,7 +130,7 @@ def test_who_has_waited_asks():
 
 
 def test_who_was_refused_asks():
-    assert given(shared("l1"), ticket(refused=True), 0.0).ask
+    assert given(shared("l1"), ticket(asks_first=True), 0.0).ask
 
 
 def test_for_a_slot_that_was_just_freed_a_newcomer_asks_while_slots_are_scarce():
@@ -167,7 +167,7 @@ def test_other_gateways_heavy_work_counts_against_what_light_nodes_may_hold():
 def test_an_ask_says_how_old_its_key_is_and_what_it_will_take_there():
     scheduler, wire = shared("l1"), Wire()
     scheduler.fleet.backends["l1"].adopt(node("l1", speed=2.0))
-    lease = given(scheduler, heavy(at=1.0, cost_ms=100.0, refused=True), 1.5)
+    lease = given(scheduler, heavy(at=1.0, cost_ms=100.0, asks_first=True), 1.5)
     assert Grants("me", wire).ask(lease, 1.5)
     assert wire.said == [("l1", Ask(1, pytest.approx(200.0), pytest.approx(50.0), True))]
 
@@ -175,7 +175,7 @@ def test_an_ask_says_how_old_its_key_is_and_what_it_will_take_there():
 def test_a_yes_is_good_for_one_request_which_carries_its_number():
     scheduler, wire = shared("l1"), Wire()
     grants = Grants("me", wire)
-    lease = given(scheduler, ticket(refused=True), 0.0)
+    lease = given(scheduler, ticket(asks_first=True), 0.0)
     grants.ask(lease, 0.0)
     assert grants.answered("l1", Yes(1)) is lease
     said = read_label(grants.label(lease))
@@ -188,7 +188,7 @@ def test_a_yes_is_good_for_one_request_which_carries_its_number():
 def test_a_denied_request_waits_with_its_old_place_and_no_attempt_counted():
     scheduler, wire = shared("l1"), Wire()
     grants = Grants("me", wire)
-    old = ticket("old", at=0.0, refused=True)
+    old = ticket("old", at=0.0, asks_first=True)
     lease = given(scheduler, old, 0.0)
     grants.ask(lease, 0.0)
     scheduler.fleet.shared("l1", Others(2, [500.0, 500.0], []), 0.001)
@@ -204,7 +204,7 @@ def test_a_denied_request_waits_with_its_old_place_and_no_attempt_counted():
 def test_a_lost_stream_and_an_answer_that_does_not_come_deny_what_was_asked():
     scheduler, wire = shared("l1", "l2"), Wire()
     grants = Grants("me", wire)
-    one, two = (given(scheduler, ticket(name, refused=True), 0.0) for name in "ab")
+    one, two = (given(scheduler, ticket(name, asks_first=True), 0.0) for name in "ab")
     for lease in (one, two):
         grants.ask(lease, 0.0)
     assert grants.lost(one.backend.id) == [one]
@@ -219,7 +219,7 @@ def test_without_a_stream_nobody_is_asked():
     scheduler, wire = shared("l1"), Wire()
     wire.cut.add("l1")
     grants = Grants("me", wire)
-    assert not grants.ask(given(scheduler, ticket(refused=True), 0.0), 0.0)
+    assert not grants.ask(given(scheduler, ticket(asks_first=True), 0.0), 0.0)
     assert grants.open == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from loadtest.simulate.machines import Machine
-from tests.fakes.gateway import Running, jpeg, running
+from tests.fakes.gateway import Running, head, jpeg, running
 from tests.fakes.granting import Stream, emulated, image, stream
 from tests.fakes.node import FakeNode
 from wire.grants import Ask, Others, Yes
@@ -48,7 +48,7 @@ async def test_a_client_that_leaves_while_a_node_is_asked_takes_its_ask_along() 
         async with one.client() as first, one.client() as second:
             body = image(5)
             for client in (first, second):
-                await client.send(f"POST /v1/predict HTTP/1.1\r\nHost: g\r\nContent-Length: {len(body)}\r\n\r\n", body)
+                await client.send(head(len(body)), body)
             await one.until(lambda: one.gateway.api.in_flight == 2)
         await one.settled()
         await other.until(Others(2, [], []))
@@ -92,3 +92,18 @@ async def test_a_node_without_streams_is_used_as_ever() -> None:
         assert (await one.post(jpeg(size=2048))).status == 200
         assert one.gateway.fleet.backends[node.instance().id].gateways == 0
         assert not any(name == "X-Fleetgate-Grant" for name, _ in node.calls[0].headers)
+
+
+async def test_a_body_that_will_be_streamed_asks_for_a_slot_even_if_nobody_wants_it() -> None:
+    async with emulated(LIGHT) as nodes, running(*nodes, limits={"replay_bytes": 1000}) as one, running(*nodes) as two:
+        await one.until(lambda: known(one) == known(two) == 2)
+        body = image(7)
+        async with one.client() as client:
+            await client.send(
+                f"POST /v1/predict HTTP/1.1\r\nHost: g\r\nContent-Length: {len(body)}\r\n\r\n", body[:5000]
+            )
+            await one.until(lambda: one.gateway.sharing.grants.counts["yes"] == 1)
+            await client.send(body[5000:])
+            assert (await client.reply()).status == 200
+        assert (await two.post(body)).status == 200
+        assert two.gateway.sharing.grants.counts == {"yes": 0, "no": 0, "lost": 0}
