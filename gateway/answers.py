@@ -59,8 +59,9 @@ def common_lines(outcome: Outcome, total_ms: float, node_names: bool) -> str:
         f"connect;dur={f'{connect:.3f}' if connect else '0.000'}, infer;dur={f'{infer:.3f}' if infer else '0.000'}, "
         f"total;dur={total_ms:.3f}\r\n"
     )
-    if node_names and outcome.node:
-        lines += f"{_worker_lines(outcome.node, outcome.pool)}{ATTEMPTS}: {outcome.attempts}\r\n"
+    if node_names:
+        worker = _worker_lines(outcome.node, outcome.pool) if outcome.node else ""
+        lines += f"{worker}{ATTEMPTS}: {outcome.attempts}\r\n"
     return lines
 
 

@@ -13,6 +13,7 @@ from wire.paths import Call, Kind
 from wire.sniff import Sniffed, Sniffer
 
 _HEADER_LENGTH = INFERENCE_HEADER_LENGTH.lower()
+_CODINGS = "gzip, deflate"
 _READABLE = "image/jpeg, image/png, image/webp, image/gif, image/bmp, image/tiff"
 
 
@@ -41,7 +42,9 @@ class Look:
     __slots__ = ("_call", "_head_length", "_said", "_sniffer")
 
     def __init__(self, call: Call, said: Mapping[str, str]) -> None:
-        """Raises BadRequest."""
+        """Raises BadRequest, and UnsupportedMedia for codings upon codings: two programs may undo different ones."""
+        if "," in said.get("content-encoding", ""):
+            raise UnsupportedMedia("one content coding is undone, not several", headers={"Accept-Encoding": _CODINGS})
         length = said.get(_HEADER_LENGTH)
         if length is not None and not (length.isascii() and length.isdigit() and len(length) <= 12):
             raise BadRequest(f"{INFERENCE_HEADER_LENGTH} must be a whole number")

@@ -229,7 +229,7 @@ class Api:
 
     async def _receive(self, request: web.BaseRequest, share: body.Share) -> Incoming:
         headers, limits = request.headers, self._limits
-        coding = inflate.coding_of(headers.get("Content-Encoding"))
+        coding = inflate.coding_of(", ".join(headers.getall("Content-Encoding", [])))
         header_length = _header_length(headers)
         length = body.declared_length(headers, limits)
         if strict.expects_continue(request.version, headers):
@@ -284,7 +284,7 @@ def _budget_ms(headers: Mapping[str, str]) -> float:
 
 def _milliseconds(name: str, text: str) -> float:
     try:
-        value = float(text)
+        value = float(text) if text.isascii() and "_" not in text else -1.0  # Python reads 1_000, nobody else does
     except ValueError:
         value = -1.0
     if not 0 < value <= _LONGEST_BUDGET_MS:

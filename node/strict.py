@@ -32,6 +32,8 @@ def check_head(
         raise VersionNotSupported("HTTP/1.1 and HTTP/1.0 are spoken here")
     if sum([len(name) + len(value) + 4 for name, value in raw]) > most:
         raise HeadersTooLarge(f"all headers together may have {most} bytes")
+    if any(b"_" in name for name, _ in raw):
+        raise BadRequest("a header's name holds an underscore, which some read as a dash")
     host = headers.get("Host")
     if host is not None and not _HOST.fullmatch(host):
         raise BadRequest("Host is not a host")

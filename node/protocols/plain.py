@@ -73,7 +73,7 @@ def _from_document(document: _Document) -> tuple[bytes, int]:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= _MOST_LABELS:
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= _MOST_LABELS:
         raise BadRequest(f"top_k is a number from 1 to {_MOST_LABELS}")
     return int(text)
 

@@ -313,3 +313,30 @@ async def test_the_outcome_of_a_request_is_told_to_observers():
         assert outcome.total_ms > 0
         await gateway.post(b"no image at all")
         assert (gateway.outcomes.last.status, gateway.outcomes.last.error) == (415, "unsupported-media")
+
+
+async def test_a_body_is_not_coded_more_than_once():
+    async with FakeNode() as node, running(node) as gateway:
+        for lines in (
+            "Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n",
+            "Content-Encoding: gzip\r\nContent-Encoding: identity\r\n",
+            "Content-Encoding: deflate, gzip\r\n",
+        ):
+            for path in ("/v1/predict", "/v2/models/toy/infer"):
+                reply = await gateway.post(BODY, path, lines)
+                assert (reply.status, reply.headers["accept-encoding"]) == (415, "gzip, deflate")
+        assert node.calls == []
+
+
+async def test_every_answer_says_how_often_a_node_was_tried():
+    async with FakeNode() as node, running(node) as gateway:
+        for reply, attempts in (
+            (await gateway.post(BODY), "1"),
+            (await gateway.post(b"no image"), "0"),
+            (await gateway.get("/healthz"), "0"),
+            (await gateway.get("/nowhere"), "0"),
+        ):
+            assert reply.headers["x-fleetgate-attempts"] == attempts
+    async with running() as gateway:
+        reply = await gateway.post(BODY)
+        assert (reply.status, reply.headers["x-fleetgate-attempts"]) == (503, "0")

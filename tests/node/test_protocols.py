@@ -35,6 +35,12 @@ def image_input(*images: bytes, shape: list[int] | None = None) -> dict[str, Any
 # --- plain
 
 
+async def test_a_count_of_labels_that_is_none_is_told(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node:
+        for value in ("0", "-1", "1001", "1.5", "many", "1_0", "0000010005", "%C2%B2", "9" * 1000, "+1"):
+            assert (await node.post(f"/v1/predict?top_k={value}", WHITE)).status == 400, value
+
+
 @pytest.mark.parametrize(
     "path", ["/v1/predict", "/v1/predict/bright", "/v1/predict/bright/1", "/invocations", "/v1/predict?top_k=2"]
 )
@@ -107,6 +113,8 @@ BOUNDARY = "multipart/form-data; boundary=edge"
         (b'{"inputs": "aGVsbG8gd29ybGQ="}', "", 415),
         (json.dumps({"inputs": b64(WHITE), "parameters": {"top_k": 0}}).encode(), "", 400),
         (json.dumps({"inputs": b64(WHITE), "parameters": {"top_k": "many"}}).encode(), "", 400),
+        (json.dumps({"inputs": b64(WHITE), "parameters": {"top_k": True}}).encode(), "", 400),
+        (json.dumps({"inputs": b64(WHITE), "parameters": {"top_k": 1.5}}).encode(), "", 400),
         (json.dumps({"inputs": b64(WHITE), "parameters": {"function_to_apply": "sigmoid"}}).encode(), "", 400),
         (b'{"inputs":' + b"[" * 100 + b"]" * 100 + b"}", "", 400),
         (b'{"inputs":' + b"[" * 100_000, "", 400),
