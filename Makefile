@@ -7,7 +7,7 @@ DEV    := $(VENV)/.dev-ready
 PEERS  := .venv-peers/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format docs lock loadtest prove fuzz bench bench-routing bench-proxy bench-node bench-cold clean
+.PHONY: help setup up test check format docs lock loadtest prove fuzz soak bench bench-routing bench-proxy bench-node bench-cold clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: setup ## all tests, with real parts
 fuzz: $(DEV) ## odd bytes to the gateway from both sides, 20,000 of each, other ones every time
 	@$(BIN)/python -m pytest tests/gateway/test_fuzz_requests.py tests/gateway/test_fuzz_answers.py \
 		--hypothesis-profile=long --timeout=0 $(ARGS)
+
+soak: $(DEV) ## a million mixed requests, hang-ups on either side: is anything kept?
+	@$(BIN)/python -m loadtest.soak $(ARGS)
 
 check: $(DEV) ## formatting, lint, types, import directions, containers
 	@$(BIN)/ruff format --check .

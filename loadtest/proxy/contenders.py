@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def contender(name: str, ports: Sequence[int], workers: int, core: int | None) -> Peer:
     """A proxy ready to be entered. fleetgate runs as it comes: routing, limits, metrics, all on."""
     if name == "fleetgate":
-        return _fleetgate(ports, workers, core)
+        return fleetgate(ports, workers, core)[0]
     if name == "aiohttp":
         port = _free_port()
         command = [sys.executable, "-m", "loadtest.proxy.floor", str(port), f"127.0.0.1:{ports[0]}"]
@@ -27,7 +27,8 @@ def contender(name: str, ports: Sequence[int], workers: int, core: int | None) -
     return start(name, Wanted(targets, POLICIES[name]), threads=workers, core=core)
 
 
-def _fleetgate(ports: Sequence[int], workers: int, core: int | None) -> Peer:
+def fleetgate(ports: Sequence[int], workers: int, core: int | None) -> tuple[Peer, str]:
+    """Our own gateway as it comes, before nodes on these ports; and its operators' address."""
     port, operators = _free_port(), _free_port()
     nodes = ",".join(f"127.0.0.1:{p}/light?capacity=1000&models=toy@1" for p in ports)
     options = {
@@ -41,7 +42,7 @@ def _fleetgate(ports: Sequence[int], workers: int, core: int | None) -> Peer:
     sets = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     more = ["--workers", str(workers)] if workers > 1 else []
     command = [sys.executable, "-m", "fleetgate", "gateway", *sets, *more]
-    return Peer("fleetgate", port, {}, command, core, {"PYTHONPATH": str(ROOT)})
+    return Peer("fleetgate", port, {}, command, core, {"PYTHONPATH": str(ROOT)}), f"127.0.0.1:{operators}"
 
 
 def _free_port() -> int:
