@@ -32,7 +32,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line from the parent to a running worker."""
 
-    do: str  # open, leave, renew, configure
+    do: str  # open, leave, configure
     grace: float = 0.0  # leave: seconds that idle clients may come once more
     config: GatewayConfig | None = None  # configure: of which only what can change at run time is taken
 
