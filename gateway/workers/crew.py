@@ -119,8 +119,7 @@ class Crew:
         """What can change while running; certificates are read again."""
         self.config = config
         for member in self.serving:
-            shared = share(config, member.process.number)
-            await member.process.tell(Command(do="configure", config=shared))
+            await member.process.tell(Command(do="configure", config=share(config)))
 
     async def stop(self) -> None:
         """Finish everything and end."""
@@ -203,7 +202,7 @@ class Crew:
     ) -> Member:
         taken = {member.process.place for member in (*self.members, *self.starting)}
         order = Order(
-            config=share(config, number),
+            config=share(config),
             number=number,
             loads=str(self._folder / "loads"),
             place=next(place for place in range(PLACES) if place not in taken),

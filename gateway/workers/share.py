@@ -7,7 +7,6 @@ bounds one client is not: its connections need not be spread evenly.
 from __future__ import annotations
 
 from math import ceil
-from pathlib import PurePath
 
 from msgspec.structs import replace
 
@@ -16,8 +15,8 @@ from gateway.config import GatewayConfig
 _FEWEST_BYTES = 1 << 20
 
 
-def share(config: GatewayConfig, number: int) -> GatewayConfig:
-    """The configuration of worker `number` of config.workers.count; numbers begin at 1."""
+def share(config: GatewayConfig) -> GatewayConfig:
+    """The configuration of each of config.workers.count workers."""
     count = config.workers.count
     limits, routing, retry, log = config.limits, config.routing, config.retry, config.log
     return replace(
@@ -33,13 +32,5 @@ def share(config: GatewayConfig, number: int) -> GatewayConfig:
             queue_bytes=routing.queue_bytes // count,
         ),
         retry=replace(retry, budget_min=retry.budget_min / count),
-        log=replace(
-            log, access_rate=log.access_rate / count, trace=_own(log.trace, number) if count > 1 else log.trace
-        ),
+        log=replace(log, access_rate=log.access_rate / count),
     )
-
-
-def _own(trace: str, number: int) -> str:
-    """Workers cannot rotate one file together."""
-    path = PurePath(trace)
-    return str(path.with_stem(f"{path.stem}-{number}")) if trace else ""

@@ -188,14 +188,14 @@ def test_limits_of_the_whole_are_divided_and_those_of_a_client_are_not():
         workers=Workers(count=4),
         limits=Limits(connections=10, connections_per_client=6, buffered_bytes=400 << 20),
         routing=Routing(queue_requests=1000, queue_bytes=4000),
-        log=Log(trace="var/trace.jsonl", access_rate=100.0),
+        log=Log(access_rate=100.0),
     )
-    each = share(config, 3)
+    each = share(config)
     assert (each.limits.connections, each.limits.connections_per_client) == (3, 6)
     assert (each.limits.buffered_bytes, each.limits.body_bytes) == (100 << 20, config.limits.body_bytes)
     assert (each.routing.queue_requests, each.routing.queue_bytes) == (250, 1000)
-    assert (each.log.trace, each.log.access_rate) == ("var/trace-3.jsonl", 25.0)
-    assert share(GatewayConfig(), 1) == GatewayConfig()
+    assert each.log.access_rate == 25.0
+    assert share(GatewayConfig()) == GatewayConfig()
 
 
 def test_what_differs_is_named_and_only_that_is_taken_over():
