@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,15 @@ def preprocessed(name: str) -> np.ndarray:
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     small = picture.resize((224, 224), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
     return (np.asarray(small, np.float32)[None] - 127) / 128
+
+
+def test_a_run_is_done_by_the_thread_that_asked_for_it() -> None:
+    session, rows = warm(), {"image": noise(2)}
+    session.run(rows)
+    whole, own = time.process_time(), time.thread_time()
+    for _ in range(3):
+        session.run(rows)
+    assert (time.thread_time() - own) / (time.process_time() - whole) > 0.5
 
 
 def noise(rows: int) -> np.ndarray:
