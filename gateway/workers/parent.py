@@ -42,6 +42,7 @@ class Parent:
         self._wishes: asyncio.Queue[str] = asyncio.Queue()
         self._stop = asyncio.Event()
         self._sockets: list[socket.socket] = []
+        self._folder: Path | None = None
 
     async def run(self, ready: Ready | None, left: Path | None) -> int:
         """Serve until told to end; the exit code. `left` is what a predecessor wrote down."""
@@ -55,6 +56,8 @@ class Parent:
             await self._begin(left)
         except (CannotStart, listening.CannotListen, OSError, ValueError) as error:
             _log.error("cannot start", extra={"fields": {"why": str(error)}})
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
             return 1
         if ready is not None and left is None and not self._stop.is_set():
             ready(listening.address(self._sockets[0].getsockname()), self._desk.address)
@@ -64,7 +67,7 @@ class Parent:
 
     async def _begin(self, left: Path | None) -> None:
         inherited = handover.take(left) if left is not None else None
-        self._folder = left.parent if left is not None else Path(tempfile.mkdtemp(prefix="fleetgate-"))
+        folder = self._folder = left.parent if left is not None else Path(tempfile.mkdtemp(prefix="fleetgate-"))
         listen, operator = self._config.listen, self._config.operator
         if inherited is None:
             self._sockets = listening.bind(listen.host, listen.port, listen.backlog)
@@ -73,7 +76,7 @@ class Parent:
             self._sockets = [socket.socket(fileno=fd) for fd in inherited.sockets]
             operators = [socket.socket(fileno=fd) for fd in inherited.operators]
         together = self._together
-        self._crew = Crew(self._programs.worker, self._folder, self._config, together.hear, self._say)
+        self._crew = Crew(self._programs.worker, folder, self._config, together.hear, self._say)
         together.crew = self._crew
         self._desk = Desk(together, self._crew, self._orders)
         self._crew.greet = self._desk.greet
@@ -200,6 +203,7 @@ class Parent:
         )
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)  # until the successor listens: its default would be to die
+        assert self._folder is not None
         self._programs.become(handover.leave(left, self._folder))
 
     async def _end(self, failed: bool) -> int:
@@ -210,6 +214,7 @@ class Parent:
             sock.close()
         await self._crew.stop()
         await self._desk.close()
+        assert self._folder is not None
         shutil.rmtree(self._folder, ignore_errors=True)
         _log.info("stopped")
         return 1 if failed or self._crew.failed else 0

@@ -26,9 +26,9 @@ async def test_two_workers_are_one_gateway_to_operators(tmp_path: Path):
         for name in ids:
             reply = await exchange(gateway.public, request(BODY, headers=f"X-Request-Id: {name}\r\n"))
             assert reply.status == 200
-        document = await gateway.until(lambda document: document["nodes"][0]["attempts"] == 40)
+        document = await gateway.until(lambda document: document["nodes"][0]["requests"] == 40)
         assert len(await gateway.workers()) == 2
-        assert document["nodes"][0]["requests"] == 40
+        assert document["nodes"][0]["attempts"] == 40
         assert document["verdict"]["level"] == "ok"
         assert await gateway.number("fleetgate_http_requests_total", route="predict") == 40
         assert await gateway.number("fleetgate_http_request_duration_seconds_count", route="predict") == 40
