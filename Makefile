@@ -68,7 +68,7 @@ bench: bench-proxy bench-routing bench-node bench-cold ## every comparison with 
 bench-routing: $(DEV) ## routing beside HAProxy, Envoy, nginx, Traefik on one emulated fleet
 	@$(BIN)/python -m loadtest.compare $(ARGS)
 
-bench-proxy: $(DEV) ## CPU per proxied request, beside Envoy, HAProxy, nginx, Traefik; needs wrk
+bench-proxy: $(DEV) ## CPU and latency of a proxied request, beside Envoy, HAProxy, nginx, Traefik; needs wrk
 	@$(BIN)/python -m loadtest.proxy $(ARGS)
 
 bench-node: $(DEV) $(PEERS) ## one model behind our node, Ray Serve, LitServe, BentoML, mosec, and bare

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.peers import Peer
-from loadtest.proxy import wrk
+from loadtest.proxy import paced, wrk
 
 GENERATOR_CORE, PROXY_CORE = 0, 1
 
@@ -30,6 +30,22 @@ class Sample(msgspec.Struct, frozen=True):
     per_second: float
     p50_ms: float
     p99_ms: float
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """At a rate that leaves room. `own_half`: half of what this proxy did at most; else the same for all."""
+
+    proxy: str
+    body: str
+    rate: float  # requests a second
+    own_half: bool
+    result: paced.Paced
+
+
+def latency(peer: Peer, body_name: str, body: Path, *, rate: float, own_half: bool, seconds: int) -> Latency:
+    """Latencies at `rate`, from the same core as all other load."""
+    result = paced.run(peer.address, body, rate, seconds, GENERATOR_CORE)
+    return Latency(peer.name, body_name, rate, own_half, result)
 
 
 def sample(
@@ -62,6 +78,14 @@ def sample(
         p50_ms=result.p50 * 1e3,
         p99_ms=result.p99 * 1e3,
     )
+
+
+def settle(peer: Peer) -> None:
+    """Until all its processes have started: they use hardly any CPU then."""
+    before = 0.0
+    while (now := peer.cpu_seconds()) - before > 0.05:
+        before = now
+        time.sleep(0.5)
 
 
 def idle_connection_bytes(peer: Peer, count: int) -> float:
