@@ -55,6 +55,7 @@ class Line(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.over = asyncio.get_running_loop().create_future()
         self.spoke_at = time.monotonic()
+        self.spoke = False  # it said what only a node of ours says
         self.status = 0
 
     def say(self, message: Asking) -> bool:
@@ -87,6 +88,7 @@ class Line(asyncio.Protocol):
             self.close()
             return
         for message in said:
+            self.spoke = True
             self._heard(message)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002, D102
@@ -162,7 +164,8 @@ class Sharing:
                 line.close()
                 if self._lines.pop(backend.id, None) is not None:
                     self._lost(backend.id)
-            pause = _AGAIN if line.status == 200 else min(2 * pause, _AGAIN_MOST)
+            # Foreign servers may answer 200 to anything: asked again at once, 200 of them cost 0.3 s of CPU a second.
+            pause = _AGAIN if line.spoke else min(2 * pause, _AGAIN_MOST)
             if line.status in (404, 405):
                 pause = _FOREIGN
             await asyncio.sleep(pause * (0.5 + self._rng.random()))
