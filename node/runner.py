@@ -27,7 +27,7 @@ Array = NDArray[Any]
 Device = Literal["auto", "cpu", "gpu"]
 v1 = tf.compat.v1
 
-# TensorFlow's objects, half a million, live as long as the process: looking for garbage among them, as Python does
+# TensorFlow's own objects live as long as the process: looking for garbage among them, as Python does
 # now and then, would hold the event loop for 0.2 s each time.
 gc.collect()
 gc.freeze()
