@@ -213,11 +213,11 @@ class Backend:
         if self.error_share:
             self.error_share -= ERROR_ALPHA * self.error_share
         self.last_answer = now
-        cost = lease.ticket.cost_ms
-        elapsed_ms = 0.0 if lease.began is None else (now - lease.began) * 1e3
+        cost, began = lease.ticket.cost_ms, lease.began
+        elapsed_ms = 0.0 if began is None else (now - began) * 1e3
         if service_ms is None:
             # A foreign server tells no times. What it did on a free slot is no sojourn in a queue of ours.
-            service_ms = elapsed_ms if self.instance.protocol != "fleetgate" and lease.began == lease.claimed else 0.0
+            service_ms = elapsed_ms if self.instance.protocol != "fleetgate" and began == lease.claimed else 0.0
         if not (0.0 < service_ms < math.inf and cost > 0.0):
             self._learn_lag(lease, elapsed_ms, cost * self.per_ms * 1e3)
             return
@@ -261,9 +261,9 @@ class Backend:
         lost = (elapsed_ms - service_ms) * 1e-3 - size / TRANSFER
         if lost <= 0.0 and not self.lag_learned:
             return
-        lost = min(LAG_MAX, max(0.0, lost))
-        self.lag_learned += LAG_ALPHA * (lost - self.lag_learned)
-        self.lag = max(0.0, self.lag_learned - LAG_DEAD)
+        lost = 0.0 if lost < 0.0 else LAG_MAX if lost > LAG_MAX else lost
+        self.lag_learned = learned = self.lag_learned + LAG_ALPHA * (lost - self.lag_learned)
+        self.lag = learned - LAG_DEAD if learned > LAG_DEAD else 0.0
 
     def _set_speed(self, speed: float) -> None:
         """Within the range that the announced speed allows."""

@@ -6,7 +6,8 @@ and takes a bounded share of light nodes when its own pool would miss the target
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 from gateway.backend import Backend
@@ -20,13 +21,16 @@ from gateway.ticket import Ticket
 INFINITY = float("inf")
 NOTHING_MS = 1e-9  # queued work that counts as none: sums of floats drift
 # The gain, as a share of the time until the answer, for which a node that could start now is passed over. Simulated at
-# 80 and 95 %, in bursts and with a slow node, anything from nothing to a quarter ends alike and every wait costs
-# decisions; a half costs 8 % of small p99.
-WORTH_WAITING = 0.25
+# 80 to 95 %, in bursts, with drifted mixes and with a slow node, a quarter to a half end alike and every wait costs
+# decisions; with a slow node, a half makes 0.1 % of oversized work late and never waiting 0.4 %.
+WORTH_WAITING = 0.4
 LOOK_AGAIN = 0.05  # seconds after which a heavy lane is looked at again though its own pool has not changed
 
 # the node, when it is free, when it will have answered, and why outside the preferred pool if it is
 Pick = tuple[Backend, float, float, str]
+# by the policy, among nodes of these groups with a slot open, or open within a lead: cost in ms, now, lead, tried
+Find = Callable[[Sequence[Peers], float, float, float, frozenset[str]], Pick | None]
+IDLE = -1.0  # a lead by which only open slots count
 
 
 class Placement:
@@ -40,9 +44,9 @@ class Placement:
 
     def use(self, policy: str) -> None:
         """Switch to a policy by name; KeyError for an unknown one."""
-        self._policy: Policy = POLICIES[policy]
         # The default is answered from the index instead of by looking at every node.
         self._indexed = policy == "earliest_finish"
+        self._find: Find = soonest if self._indexed else partial(self._by_policy, POLICIES[policy])
         self.policy = policy
 
     def place(self, lane: Lane, ticket: Ticket, now: float, back_ms: float) -> Pick | None:
@@ -61,17 +65,18 @@ class Placement:
         if not self._indexed:
             return self.place(lane, ticket, now, 0.0)
         groups = lane.everywhere if lane.tried or not populated(lane.home) else lane.home
-        return self._by_policy(p2c, groups, ticket, lane, now)
+        return self._by_policy(p2c, groups, ticket.cost_ms, now, self.routing.prefetch_lead, lane.tried)
 
     # ---- pools -----------------------------------------------------------------------------------------------------
 
     def _light(self, lane: Lane, ticket: Ticket, now: float) -> Pick | None:
-        home = self._soonest(lane.home, ticket, lane, now)
+        cost_ms, lead = ticket.cost_ms, self.routing.prefetch_lead
+        home = self._find(lane.home, cost_ms, now, lead, lane.tried)
         if not lane.away:
             return home
         oldest_heavy = self._oldest_heavy_key(lane.away)
         if oldest_heavy is None:
-            idle = self._soonest(lane.away, ticket, lane, now, ahead=False)
+            idle = self._find(lane.away, cost_ms, now, IDLE, lane.tried)
             if idle is not None and (home is None or idle[2] < home[2]):
                 return (*idle[:3], "an idle heavy slot finishes sooner")
         if home is not None:
@@ -79,17 +84,18 @@ class Placement:
         lonely = not populated(lane.home)
         if not lonely and (oldest_heavy is None or ticket.key > oldest_heavy):
             return None
-        away = self._soonest(lane.away, ticket, lane, now)
+        away = self._find(lane.away, cost_ms, now, lead, lane.tried)
         if away is None:
             return None
         return (*away[:3], "the light pool is empty" if lonely else "no light slot is open and it is older")
 
     def _heavy(self, lane: Lane, ticket: Ticket, now: float, back_ms: float) -> Pick | None:
-        home = self._soonest(lane.home, ticket, lane, now)
+        cost_ms, lead = ticket.cost_ms, self.routing.prefetch_lead
+        home = self._find(lane.home, cost_ms, now, lead, lane.tried)
         lonely = not populated(lane.home)
         if not lane.away or self._full(lane.away, lonely):
             return home
-        away = self._soonest(lane.away, ticket, lane, now)
+        away = self._find(lane.away, cost_ms, now, lead, lane.tried)
         if away is None or (home is not None and home[2] <= away[2]):
             return home
         if lonely:
@@ -102,7 +108,7 @@ class Placement:
 
     def _threatened(self, lane: Lane, ticket: Ticket, now: float, back_ms: float, away: float) -> bool:
         """Whether its own pool would use up too much of the target (ROUTING 4.2, spill_gate), and end after `away`."""
-        limit = max(away, ticket.arrival + self.routing.spill_gate * self.target(ticket))
+        limit = max(away, ticket.arrival + self.routing.spill_gate * self._target(ticket))
         return self._elsewhere(lane.home, ticket, lane, None, now, back_ms, limit) > limit
 
     def _block(self, lane: Lane, ticket: Ticket, now: float) -> None:
@@ -127,11 +133,10 @@ class Placement:
             slots += peers.slots
         return held > 0 and held >= int(share * slots + 0.5)
 
-    def target(self, ticket: Ticket) -> float:
-        """Seconds from its arrival in which it should be answered."""
+    def _target(self, ticket: Ticket) -> float:
+        """Seconds from its arrival in which heavy work should be answered."""
         budget = ticket.deadline - ticket.arrival
-        slo = (self.routing.slo_heavy_ms if ticket.heavy else self.routing.slo_light_ms) * 1e-3
-        return slo if 0.0 < slo < budget else budget
+        return min(budget, self.routing.slo_heavy_ms * 1e-3) if self.routing.slo_heavy_ms else budget
 
     def _oldest_heavy_key(self, heavy: Sequence[Peers]) -> float | None:
         """The key of the first heavy ticket that could use one of these nodes; None when none waits."""
@@ -145,30 +150,21 @@ class Placement:
 
     # ---- earliest finish -------------------------------------------------------------------------------------------
 
-    def _soonest(
-        self, groups: Sequence[Peers], ticket: Ticket, lane: Lane, now: float, ahead: bool = True
-    ) -> Pick | None:
-        """By the policy, among nodes with a slot open, or, if `ahead`, open within the prefetch lead."""
-        if not self._indexed:
-            return self._by_policy(self._policy, groups, ticket, lane, now, ahead)
-        return soonest(groups, ticket.cost_ms, now, self.routing.prefetch_lead if ahead else -1.0, lane.tried)
-
     def _by_policy(
         self,
         policy: Policy,
         groups: Sequence[Peers],
-        ticket: Ticket,
-        lane: Lane,
+        cost_ms: float,
         now: float,
-        ahead: bool = True,
+        lead: float,
+        tried: frozenset[str],
     ) -> Pick | None:
-        lead = self.routing.prefetch_lead if ahead else -1.0
-        nodes = [node for peers in groups for node in peers if _eligible(node, lane, now, lead)]
+        nodes = [node for peers in groups for node in peers if _eligible(node, tried, now, lead)]
         if not nodes:
             return None
-        node = policy(nodes, ticket.cost_ms, now, self.rng)
+        node = policy(nodes, cost_ms, now, self.rng)
         starts = now + node.free_in(now)
-        return node, starts, starts + ticket.cost_ms * node.next_ms + node.lag, ""
+        return node, starts, starts + cost_ms * node.next_ms + node.lag, ""
 
     def _better_wait(self, lane: Lane, ticket: Ticket, pick: Pick, now: float, back_ms: float) -> bool:
         """Whether it should finish sooner by waiting for a node that is busy now."""
@@ -218,8 +214,8 @@ class Placement:
         return max(fluid, next_finish(groups, ticket.cost_ms, now, lane.tried, bound))
 
 
-def _eligible(node: Backend, lane: Lane, now: float, lead: float) -> bool:
-    if node.id in lane.tried:
+def _eligible(node: Backend, tried: frozenset[str], now: float, lead: float) -> bool:
+    if node.id in tried:
         return False
     if node.open:
         return True

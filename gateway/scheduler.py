@@ -43,6 +43,7 @@ class Scheduler:
         self.fleet = fleet
         self.costs = costs
         self.routing = routing
+        self._targets = _targets(routing)
         self.queue = Queue(routing.queue_requests, routing.queue_bytes)
         self.classifier = Classifier(fleet, costs, routing)
         self.refusals = Refusals(fleet, self.queue, rng)
@@ -72,6 +73,7 @@ class Scheduler:
         """Take new options; what waits keeps its place."""
         self._placement.use(routing.policy)
         self.routing = self._placement.routing = self.classifier.routing = routing
+        self._targets = _targets(routing)
         self.queue.max_requests, self.queue.max_bytes = routing.queue_requests, routing.queue_bytes
         self._version = -1  # walls between pools may have come or gone: lanes are laid anew at the next bind
 
@@ -143,18 +145,22 @@ class Scheduler:
         if not self.queue.count:
             self._wake = inf
             return None
-        wake = min(now + LOOK_AGAIN, self.queue.first_hopeless(), self.fleet.next_change)
         lead = self.routing.prefetch_lead
+        due, after = inf, now + lead
         for peers in self.fleet.peers():  # those that nobody waits for wake us in vain, but looking them up costs more
             if peers.full:
-                wake = min(wake, peers.next_due(now + lead) - lead)
-        self._wake = max(now, wake)
-        return self._wake
+                due = min(due, peers.next_due(after))
+        wake = min(now + LOOK_AGAIN, self.queue.first_hopeless(), self.fleet.next_change, due - lead)
+        self._wake = wake = max(now, wake)
+        return wake
 
     def _bind_one(self, bound: list[Binding], now: float) -> bool:
-        lead = self.routing.prefetch_lead
-        for _, lane, ticket in self.queue.heads():
-            if lane.blocks(ticket, now) or (not lane.tried and stuck(lane.everywhere, now, lead)):
+        heads = self.queue.heads()
+        many = len(heads) > 2  # models: of one alone, what `bind` asked the whole fleet is enough
+        for _, lane, ticket in heads:
+            if lane.blocks(ticket, now):
+                continue
+            if many and not lane.tried and stuck(lane.everywhere, now, self.routing.prefetch_lead):
                 continue
             try:
                 if lane.tried or not populated(lane.everywhere):
@@ -188,7 +194,7 @@ class Scheduler:
             raise self.refusals.hopeless(lane, ticket, now)
         if queued:
             self.queue.remove(ticket)
-        self.pressures[lane.heavy].count(finish - ticket.arrival > self._placement.target(ticket))
+        self.pressures[lane.heavy].count(finish - ticket.arrival > self._targets[lane.heavy])
         ticket.attempts += 1
         lease = Lease(self, ticket, now, backend, starts, finish, note)
         if backend.gateways > 1:
@@ -325,3 +331,8 @@ class Scheduler:
     def heavy_on_light(self) -> int:
         """Light nodes' slots held by heavy work now."""
         return sum(peers.heavy_held for peers in self.fleet.peers() if not peers.heavy)
+
+
+def _targets(routing: Routing) -> tuple[float, float]:
+    """Seconds in which light and heavy work should be answered, whatever its deadline; infinity where none is set."""
+    return (routing.slo_light_ms or inf) * 1e-3, (routing.slo_heavy_ms or inf) * 1e-3
