@@ -37,6 +37,8 @@ def told(host: str, port: int) -> Iterator[None]:
         in_use = error.errno == errno.EADDRINUSE
         why = "is in use" if in_use else f"cannot be listened on: {error.strerror or error}"
         raise CannotListen(f"{host}:{port} {why}") from error
+    except UnicodeError:  # of a host that IDNA cannot spell, before anybody is asked for it
+        raise CannotListen(f"{host}:{port} cannot be listened on: this is no name of a host") from None
 
 
 def address(name: tuple[object, ...]) -> str:

@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +30,7 @@ _FIRST_WORD_SECONDS = 2.0
 _LIVELY_SECONDS, _COUNT_SECONDS = 1.0, 10.0
 # Beyond what a worker gives its last requests; then it is killed.
 _FAREWELL_SECONDS = 5.0
+_LOADS = "loads"
 
 Tell = Callable[[str, str, str], None]  # subject, text, reason
 
@@ -60,7 +61,7 @@ class Crew:
         self.starting: list[Member] = []
         self.leaving: list[Member] = []
         self.retired: list[Family] = []  # what workers had counted that have ended
-        path = folder / "loads"
+        path = folder / _LOADS
         self._loads = Loads(path) if path.exists() else Loads.make(path)
         self._command = command
         self._folder = folder
@@ -88,6 +89,8 @@ class Crew:
         member.leaving, member.families = leaving, families
         (self.leaving if leaving else self.serving).append(member)
         self._attend(member)
+        if leaving:
+            self._see_off(member)
 
     async def exchange(self, config: GatewayConfig, sockets: list[socket.socket]) -> None:
         """New workers for the old: those leave once these can serve. Raises CannotStart; then all is as before."""
@@ -162,6 +165,23 @@ class Crew:
             member.process.signal(signal.SIGKILL)
         return self.members
 
+    def take_back(self) -> None:
+        """Nobody took them over."""
+        for member in self.members:
+            member.process.take_back()
+
+    def homeless(self) -> str:
+        """Make the folder anew if somebody swept it away with other temporary files; why that cannot be, or ""."""
+        path = self._folder / _LOADS
+        try:
+            if not self._folder.exists():
+                self._folder.mkdir(mode=0o700)
+            if not path.exists():
+                self._loads = Loads.make(path)
+        except OSError as error:
+            return f"{path}: {error.strerror or error}"
+        return ""
+
     @property
     def _patience(self) -> float:
         return self.config.limits.drain_seconds + _FAREWELL_SECONDS
@@ -200,11 +220,13 @@ class Crew:
     async def _born(
         self, number: int, config: GatewayConfig, sockets: list[socket.socket], *, at_once: bool = False
     ) -> Member:
+        if why := self.homeless():
+            raise CannotStart(why)
         taken = {member.process.place for member in (*self.members, *self.starting)}
         order = Order(
             config=share(config),
             number=number,
-            loads=str(self._folder / "loads"),
+            loads=str(self._folder / _LOADS),
             place=next(place for place in range(PLACES) if place not in taken),
             sockets=[sock.fileno() for sock in sockets],
             operators=str(self._folder / f"{number}-{time.monotonic_ns():x}"),
@@ -251,9 +273,17 @@ class Crew:
         self.serving.remove(member)
         self.leaving.append(member)
         await member.process.tell(Command(do="leave", grace=self.config.workers.handover_seconds))
+        self._see_off(member)
+
+    def _see_off(self, member: Member) -> None:
+        """One that hangs while it leaves would stay for ever, and let no later reload be thinned."""
+        self._spawn(member.process.leave(self.config.workers.handover_seconds + self._patience))
 
     def _attend(self, member: Member) -> None:
-        task = asyncio.get_running_loop().create_task(self._until_it_ends(member))
+        self._spawn(self._until_it_ends(member))
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -128,8 +128,12 @@ class Parent:
                 wishes.add(self._wishes.get_nowait())
             if "upgrade" in wishes:
                 await self._upgrade()
-            else:
+                continue
+            try:
                 await self._reload()
+            except Exception as error:  # whatever it is, what serves goes on serving
+                _log.exception("the reload broke")
+                self._say("configuration", "not taken: the reload broke", repr(error))
 
     async def _reload(self) -> None:
         before = self._crew.config
@@ -180,7 +184,7 @@ class Parent:
             _log.info("moved", extra={"fields": {"public": public, "operators": self._desk.address}})
 
     async def _upgrade(self) -> None:
-        if why := await self._programs.unfit():
+        if why := await self._programs.unfit() or self._crew.homeless():
             self._say("gateway", "the program on disk is not taken: this one goes on", why)
             return
         _log.info("another program takes over")
@@ -204,7 +208,11 @@ class Parent:
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)  # until the successor listens: its default would be to die
         assert self._folder is not None
-        self._programs.become(handover.leave(left, self._folder))
+        try:
+            self._programs.become(handover.leave(left, self._folder))
+        except OSError:
+            self._crew.take_back()  # to end it in order
+            raise
 
     async def _end(self, failed: bool) -> int:
         _log.info("draining", extra={"fields": {"workers": len(self._crew.members)}})

@@ -88,6 +88,10 @@ class Process:
         os.set_inheritable(self.line.fileno(), True)
         return self.line.fileno()
 
+    def take_back(self) -> None:
+        """Nobody took it over."""
+        self._watch = asyncio.get_running_loop().create_task(self._listen())
+
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         with suppress(OSError):

@@ -22,13 +22,16 @@ class Programs:
 
     async def unfit(self) -> str:
         """Why the program on disk could not take over with the configuration as it is now; "" if it can."""
-        process = await asyncio.create_subprocess_exec(
-            *self._called,
-            "--check-config",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._called,
+                "--check-config",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:  # an interpreter that is being replaced is away for a moment
+            return f"{self._called[0]}: {error.strerror or error}"
         _, said = await process.communicate()
         if not process.returncode:
             return ""

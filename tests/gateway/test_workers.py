@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.workers.programs import Programs
 from tests.fakes.authority import Authority
 from tests.fakes.gateway import jpeg, request
 from tests.fakes.gateway_process import TOKEN, alive, gateway_process, kill, load, more
@@ -147,6 +150,7 @@ async def test_a_bad_configuration_changes_nothing_and_says_why(tmp_path: Path):
                     ({"tls": {"cert_file": "gone.pem"}}, "No such file"),
                     ({"registry": {"url": "static:127.0.0.1:1"}}, "not ready within"),
                     ({"security": {"node_networks": ["10.0.0.0/99"]}}, "10.0.0.0/99"),
+                    ({"listen": {"host": "x" * 80}}, "no name of a host"),
                 ),
                 1,
             ):
@@ -219,6 +223,36 @@ async def test_a_program_that_could_not_start_does_not_take_over(tmp_path: Path)
         assert await gateway.workers() == first
 
 
+async def test_a_file_that_breaks_its_reader_changes_nothing(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        first = await gateway.workers()
+        gateway.file.write_text(f"deep = {'[' * 5000}")
+        gateway.signal(signal.SIGHUP)
+        kept: list[str] = []
+        while not kept:
+            await asyncio.sleep(0.05)
+            events = (await gateway.get("/api/journal")).get("events", [])
+            kept = [event["reason"] for event in events if "not taken" in event["text"]]
+        assert "RecursionError" in kept[0]
+        assert await gateway.workers() == first
+
+
+async def test_a_program_that_is_away_does_not_take_over(tmp_path: Path):
+    assert "No such file" in await Programs([str(tmp_path / "python")], []).unfit()
+
+
+async def test_a_folder_that_was_swept_away_is_made_anew(tmp_path: Path):
+    async with FakeNode() as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
+        first = await gateway.workers()
+        folder = re.search(r'[^"=]*/fleetgate-\w+', gateway.log.read_text())
+        assert folder is not None
+        shutil.rmtree(folder[0])
+        async with load(gateway, BODY) as done:
+            gateway.signal(signal.SIGUSR2)
+            await gateway.until(lambda document: len(_serving(document) - first) == 2 and len(document["workers"]) == 2)
+        assert (done.lost, done.statuses) == ([], {200})
+
+
 async def test_told_to_stop_it_finishes_what_has_begun(tmp_path: Path):
     async with FakeNode(lambda call: Reply(delay=0.5)) as node, gateway_process(tmp_path, node, workers=TWO) as gateway:
         pids = await gateway.workers()
@@ -272,6 +306,26 @@ async def test_a_worker_that_hangs_is_replaced(tmp_path: Path):
         assert (await exchange(gateway.public, request(BODY))).status == 200
         await gateway.until(lambda document: len(_serving(document)) == 2 and hung not in _serving(document))
         assert not alive(hung)
+
+
+async def test_a_worker_that_hangs_while_it_leaves_is_killed_in_the_end(tmp_path: Path):
+    gate = asyncio.Event()
+    async with (
+        FakeNode(lambda call: Reply(gate=gate)) as node,
+        gateway_process(tmp_path, node, workers=TWO, limits={"drain_seconds": 1.0}) as gateway,
+        raw_client(gateway.public) as client,
+    ):
+        await client.send(request(BODY))
+        await gateway.until(lambda document: document["gateway"]["in_flight"] == 1)
+        gateway.configure(limits={"request_seconds": 20})
+        gateway.signal(signal.SIGHUP)
+        await gateway.until(lambda document: any(each["state"] == "leaving" for each in document["workers"]))
+        leaving = await gateway.workers("leaving")
+        for pid in leaving:
+            kill(pid, signal.SIGSTOP)
+        await gateway.until(lambda document: len(document["workers"]) == 2)
+        assert not any(map(alive, leaving))
+        gate.set()
 
 
 async def test_one_worker_with_a_parent_is_reloaded_without_losing_anything(tmp_path: Path):
