@@ -62,6 +62,9 @@ class Line(asyncio.Protocol):
         """False when nobody hears it."""
         if self._transport is None or self._transport.is_closing() or self.status != 200:
             return False
+        if self._transport.get_write_buffer_size() > LONGEST:
+            self.close()  # it speaks and does not listen: what it is told would pile up here
+            return False
         line = encode(message)
         self._transport.write(b"%x\r\n%b\r\n" % (len(line), line))
         return True
@@ -84,7 +87,7 @@ class Line(asyncio.Protocol):
             if len(self._rest) > LONGEST:
                 raise ValueError("a line without end")
             said = [read_granting(line) for line in lines]
-        except (httptools.HttpParserError, ValueError):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError):
             self.close()
             return
         for message in said:

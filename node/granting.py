@@ -18,6 +18,7 @@ from wire.grants import GATEWAY, LONGEST, SILENT_SECONDS, Beat, encode, read_ask
 
 _MOST_STREAMS = 256
 _LONGEST_NAME = 64
+_MOST_UNSAID = 4096  # lines; a stream whose other end does not read them is over
 _BEAT = encode(Beat())
 
 
@@ -110,14 +111,15 @@ class Granting:
     async def _read(self, request: web.BaseRequest, seat: Seat) -> None:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(SILENT_SECONDS) as silence:
-            while seat in self.credits.seats:
+            outlet = self._outlets[seat]
+            while seat in self.credits.seats and len(outlet.lines) < _MOST_UNSAID:
                 line = await request.content.readline(max_line_length=LONGEST)
                 if not line:
                     return
                 silence.reschedule(loop.time() + SILENT_SECONDS)
                 said = read_asking(line)
                 if isinstance(said, Beat):
-                    self._outlets[seat].put(_BEAT)
+                    outlet.put(_BEAT)
                 self.credits.hear(seat, said, time.monotonic())
                 self._settle_soon()
 

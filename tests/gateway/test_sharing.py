@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+import pytest
+
+from gateway.sharing import Line
 from loadtest.simulate.machines import Machine
 from tests.fakes.gateway import Running, head, jpeg, running
-from tests.fakes.granting import Stream, emulated, image, stream
+from tests.fakes.granting import SECONDS, Stream, emulated, image, stream
 from tests.fakes.node import FakeNode
-from wire.grants import Ask, Others, Yes
+from wire.grants import Ask, Beat, Drop, Others, Yes
 
+OPEN = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LIGHT = Machine(name="light-0", pool="light", speed=1.0)
 TWO = Machine(name="light-1", pool="light", speed=1.0, slots=2)
 
@@ -107,3 +114,52 @@ async def test_a_body_that_will_be_streamed_asks_for_a_slot_even_if_nobody_wants
             assert (await client.reply()).status == 200
         assert (await two.post(body)).status == 200
         assert two.gateway.sharing.grants.counts == {"yes": 0, "no": 0, "lost": 0}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n????",
+        b"\0\1\2\r\n\r\n",
+        OPEN + b"fffff\r\n" + b"x" * 0xFFFFF,
+        OPEN + b"5\r\n[[[[\n\r\n",
+    ],
+    ids=["another protocol", "no HTTP", "a line without end", "no line"],
+)
+async def test_a_stream_that_says_nonsense_is_closed_and_nothing_else_breaks(said: bytes) -> None:
+    async with speaking(said) as (line, broken):
+        async with asyncio.timeout(SECONDS):
+            await line.over
+        assert not line.say(Beat())
+        assert broken == []
+
+
+async def test_a_node_that_speaks_and_does_not_listen_is_told_no_more() -> None:
+    async with speaking(OPEN) as (line, _):
+        async with asyncio.timeout(SECONDS):
+            while line.status != 200:
+                await asyncio.sleep(0.01)
+            while line.say(Drop(1)):
+                pass
+            await line.over
+
+
+@asynccontextmanager
+async def speaking(said: bytes) -> AsyncIterator[tuple[Line, list[dict[str, Any]]]]:
+    """A stream to a node that says this and never reads; what broke in the loop."""
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+    async def node(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's
+        writer.write(said)
+        await over.wait()
+        writer.transport.abort()
+
+    broken: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: broken.append(context))
+    line = Line(b"POST / HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\n", lambda _: None)
+    async with await asyncio.start_server(node, "127.0.0.1", 0) as server:
+        await loop.create_connection(lambda: line, *server.sockets[0].getsockname())
+        yield line, broken
+        line.close()
+        over.set()

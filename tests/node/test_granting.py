@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from node.config import Drain
-from tests.fakes.granting import stream
+from tests.fakes.granting import Stream, stream
 from tests.fakes.raw_client import raw_client
 from tests.fakes.serving import limits, picture, serving, until
-from wire.grants import GRANT, Ask, Beat, Drop, No, Others, Yes, label
+from wire.grants import GRANT, Ask, Beat, Drop, No, Others, Yes, encode, label
 
 IMAGE = picture()
 ONE_SLOT = limits(slots=1)
@@ -91,6 +92,20 @@ async def test_a_beat_is_answered(tmp_path: Path) -> None:
     async with serving(tmp_path) as node, stream(node.address, "one") as one:
         await one.say(Beat())
         await one.until(Beat())
+
+
+async def test_a_gateway_that_speaks_and_does_not_listen_is_let_go(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, stream(node.address, "deaf") as deaf:
+        assert await deaf.line() == Others(1, [], [])
+        talking = asyncio.create_task(_flood(deaf))
+        await until(lambda: not node.node.granting.credits.seats)
+        talking.cancel()
+
+
+async def _flood(deaf: Stream) -> None:
+    with suppress(ConnectionError):
+        while True:
+            await deaf.say(encode(Beat()) * 1000)
 
 
 async def test_a_grant_nobody_uses_expires(tmp_path: Path) -> None:
