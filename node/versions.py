@@ -83,12 +83,13 @@ class Versions:
         that starts again must not be kept from it by what other nodes refused to switch to.
         """
         for engine in list(self._models.engines):
+            seen = shelf.mark(engine.artefact)
             try:
                 await self._begin(engine)
             except Exception as error:
                 if not self._follows(engine.manifest.name):
                     raise
-                self._fail(engine.manifest.name, engine.artefact, str(error))
+                self._fail(engine.manifest.name, engine.artefact, seen, str(error))
                 await self._begin_older(engine, error)
 
     async def load(self, name: str, version: str = "") -> None:
@@ -181,11 +182,12 @@ class Versions:
 
     async def _begin_older(self, broken: Engine, error: Exception) -> None:
         for place in shelf.older(broken.artefact):
+            seen = shelf.mark(place)
             try:
                 engine = self._way.make(place)
                 await self._begin(engine)
             except Exception as another:
-                self._fail(broken.manifest.name, place, str(another))
+                self._fail(broken.manifest.name, place, seen, str(another))
                 continue
             self._models.switch(engine)
             self._models.remove(broken)
@@ -215,6 +217,7 @@ class Versions:
         title = f"{name}@{place.name}"
         log.info("loading a model beside the others", extra={"model": title})
         self._loading = title
+        seen = shelf.mark(place)
         try:
             engine = await self._beside.call(partial(self._way.make, place))
             if engine.title != title:
@@ -222,7 +225,7 @@ class Versions:
             await engine.open(gently=True, seconds=self._options.load_seconds)
         except Exception as error:  # whatever it is, what is served goes on
             why = str(error) or f"not warm after {self._options.load_seconds:g} s"
-            self._fail(name, place, why)
+            self._fail(name, place, seen, why)
             raise Unloadable(why) from error
         finally:
             self._loading = ""
@@ -272,12 +275,13 @@ class Versions:
         self._way.changed(engine.title, "unloaded")
         log.info("model unloaded", extra={"model": engine.title})
 
-    def _fail(self, name: str, place: Path, why: str) -> None:
+    def _fail(self, name: str, place: Path, seen: Mark | None, why: str) -> None:
+        """`seen` is what was tried: what was written over it meanwhile has not failed."""
         title = f"{name}@{place.name}"
         why = why.splitlines()[0][:300]
         log.error("a version cannot be served", extra={"model": title, "why": why})
         self._models.failures[title] = why
-        if (seen := shelf.mark(place)) is not None:
+        if seen is not None:
             self._failed.setdefault(name, {})[place.name] = seen
         self._way.changed(title, "failed")
 

@@ -166,6 +166,39 @@ async def test_a_broken_version_leaves_the_old_one_serving_and_is_told_everywher
         assert "inference_models_failed 0.0" in (await node.get("/metrics")).body.decode()
 
 
+async def test_a_version_repaired_while_it_fails_to_load_is_taken(tmp_path: Path) -> None:
+    def repair(session: FakeSession) -> None:
+        if session.manifest.version == "2" and not repaired:
+            shutil.rmtree(tmp_path / "models" / "bright" / "2")
+            repaired.append(publish(tmp_path, "2"))
+            raise ArtefactError("it was broken")
+
+    repaired: list[Path] = []
+    async with following(tmp_path, sessions=Sessions(repair)) as node:
+        publish(tmp_path, "2")
+        await node.node.versions.follow()
+        assert (await index(node))["bright@2"] == ("UNAVAILABLE", "it was broken")
+        await node.node.versions.follow()
+
+        assert model_of(await node.post("/v1/predict", WHITE)) == "bright@2"
+
+
+async def test_a_version_deleted_while_it_loads_is_not_told_of_for_ever(tmp_path: Path) -> None:
+    def delete(session: FakeSession) -> None:
+        if session.manifest.version == "2":
+            shutil.rmtree(tmp_path / "models" / "bright" / "2")
+            raise ArtefactError("it is gone")
+
+    async with following(tmp_path, sessions=Sessions(delete)) as node:
+        publish(tmp_path, "2")
+        await node.node.versions.follow()
+        assert "bright@2" in await index(node)
+        await node.node.versions.follow()
+
+        assert list(await index(node)) == ["bright@1"]
+        assert model_of(await node.post("/v1/predict", WHITE)) == "bright@1"
+
+
 async def test_a_version_that_names_itself_otherwise_is_not_served(tmp_path: Path) -> None:
     async with following(tmp_path) as node:
         publish(tmp_path, "2").rename(tmp_path / "models" / "bright" / "3")
