@@ -111,3 +111,8 @@ def test_content_is_told_apart_by_type_shape_name_and_value() -> None:
     ]
     assert len(set(variants)) == len(variants)
     assert digest(b"", {"x": one.T.copy().T}) == variants[0]
+
+
+def test_no_picture_spells_a_tensor() -> None:
+    one = np.zeros(2, np.float32)
+    assert digest(b"\0x\0<f4\0(2,)\0" + one.tobytes(), {}) != digest(b"", {"x": one})
