@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import aiohttp
+import msgspec
 
 from gateway.dashboard.document import Worker
 from gateway.workers.process import Process
@@ -18,6 +19,8 @@ CALL_SECONDS = 5.0
 _AGAIN_SECONDS = 0.2
 _SILENT_SECONDS = 3.0
 _ORIGIN = "http://localhost"
+# It does not answer, or, being of the program before ours, not in our words.
+_UNHEARD = (aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError, OSError, msgspec.DecodeError)
 
 
 class Member:
@@ -66,7 +69,7 @@ class Member:
 
     async def count(self) -> list[Family]:
         """Its metrics now, or as they were when it last answered."""
-        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+        with suppress(*_UNHEARD):
             async with self._session.get(_ORIGIN + FAMILIES_PATH) as answer:
                 self.families = decode_families(await answer.read())
         return self.families
@@ -87,7 +90,7 @@ class Member:
 
     async def _listen(self) -> None:
         while not self.process.ended.is_set():
-            with suppress(aiohttp.ClientError, asyncio.IncompleteReadError, OSError):
+            with suppress(*_UNHEARD):
                 await self._stream()
                 return
             await asyncio.sleep(_AGAIN_SECONDS)  # it does not listen yet, or is gone

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import signal
+import socket
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from gateway.workers.member import Member
+from gateway.workers.process import Process
 from gateway.workers.programs import Programs
+from gateway.workers.told import FAMILIES_PATH, STREAM_PATH
 from tests.fakes.authority import Authority
 from tests.fakes.gateway import jpeg, request
 from tests.fakes.gateway_process import TOKEN, alive, gateway_process, kill, load, more
@@ -251,6 +257,27 @@ async def test_a_folder_that_was_swept_away_is_made_anew(tmp_path: Path):
             gateway.signal(signal.SIGUSR2)
             await gateway.until(lambda document: len(_serving(document) - first) == 2 and len(document["workers"]) == 2)
         assert (done.lost, done.statuses) == ([], {200})
+
+
+async def test_a_worker_of_a_program_that_spoke_otherwise_breaks_nothing(tmp_path: Path):
+    async def otherwise(_request: web.Request) -> web.Response:
+        return web.Response(body=(3).to_bytes(4) + b"???")
+
+    app = web.Application()
+    app.add_routes([web.get(STREAM_PATH, otherwise), web.get(FAMILIES_PATH, otherwise)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, tmp_path / "worker").start()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    process = Process(1, 0, os.getpid(), ours, tmp_path / "worker")
+    member = Member(process, lambda _: None)
+    assert await member.count() == []
+    assert not member.speaks
+    theirs.close()
+    await process.ended.wait()
+    await member.close()
+    await runner.cleanup()
 
 
 async def test_told_to_stop_it_finishes_what_has_begun(tmp_path: Path):
