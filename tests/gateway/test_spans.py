@@ -68,7 +68,7 @@ async def test_a_request_that_is_traced_by_its_caller_is_a_part_of_the_callers_t
 async def test_each_attempt_is_a_span_and_each_node_is_told_its_own(sink: Collector) -> None:
     async with (
         FakeNode(lambda call: BUSY, name="busy") as busy,
-        FakeNode(name="good") as good,
+        FakeNode(name="good", pool="heavy") as good,  # so that light work comes here second
         running(busy, good, tracing=options(sink)) as gateway,
     ):
         while not busy.calls or busy.calls[-1].method != "POST":  # until the busy one is tried first

@@ -58,6 +58,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
         yield node
 
 
+@pytest.mark.timeout(600)  # a thousand requests: minutes where others use the cores
 def test_every_image_gets_its_answer_and_nothing_dies(node: RealNode) -> None:
     folder = obtain()
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-import time
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -38,13 +39,27 @@ def preprocessed(name: str) -> np.ndarray:
     return (np.asarray(small, np.float32)[None] - 127) / 128
 
 
-def test_a_run_is_done_by_the_thread_that_asked_for_it() -> None:
-    session, rows = warm(), {"image": noise(2)}
+# TensorFlow decides about threads once per process, so this takes a process of its own.
+SHARE_OF_THE_CALLER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from node.session import Session
+
+session = Session.load(Path(sys.argv[1]), threads=2, runners=2)
+rows = {"image": np.zeros((2, 224, 224, 3), np.float32)}
+session.run(rows)
+whole, own = time.process_time(), time.thread_time()
+for _ in range(20):
     session.run(rows)
-    whole, own = time.process_time(), time.thread_time()
-    for _ in range(3):
-        session.run(rows)
-    assert (time.thread_time() - own) / (time.process_time() - whole) > 0.5
+print((time.thread_time() - own) / (time.process_time() - whole))
+"""
+
+
+def test_a_run_is_done_by_the_thread_that_asked_for_it() -> None:
+    command = [sys.executable, "-c", SHARE_OF_THE_CALLER, str(packaged())]
+    share = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert share > 0.5  # of the processor's time
 
 
 def noise(rows: int) -> np.ndarray:
