@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,9 @@ class Fleet:
         listed = _by_id(snapshot.instances)
         first = not self._backends
         newcomers_turn = min((each.turn for each in self._backends.values()), default=0.0)
-        news = [instance for instance in listed.values() if self._take(instance, now, change)]
+        announced = sorted(listed.values(), key=attrgetter("id"))
+        self._rng.shuffle(announced)  # the first wins a tie: each gateway has another one, and a seed always the same
+        news = [instance for instance in announced if self._take(instance, now, change)]
         for backend in change.joined:
             backend.turn = newcomers_turn
             if not first:  # when everybody is new, nobody is newer than the rest

@@ -45,7 +45,7 @@ class Place:
         self.machine = machine
         self.bench = Bench(machine)
         self.credits = Credits(machine.slots)
-        self.running: set[_Job] = set()
+        self.running: dict[_Job, None] = {}  # in order, so that a run can be repeated
         self.seats: dict[Seat, Door] = {}
         self.wake_at = NEVER
 
@@ -209,11 +209,11 @@ class Several:
             return
         job.began = now
         job.due = now + job.record.arrival.actual_ms * 1e-3 / place.machine.pace
-        place.running.add(job)
+        place.running[job] = None
         self._at(job.due, lambda then: self._done(place, job, then))
 
     def _done(self, place: Place, job: _Job, now: float) -> None:
-        place.running.discard(job)
+        place.running.pop(job, None)
         self._start(place, place.bench.finish(), now)
         job.service_ms = (now - job.began) * 1e3
         report = None if self.streams else self._report(place, now)

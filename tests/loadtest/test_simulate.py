@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -37,6 +40,30 @@ def outcome(load, fleet, **options):
 
 
 # ---- the simulated world ---------------------------------------------------------------------------------------------
+
+REPEATED = """
+from loadtest.simulate.machines import FLEETS
+from loadtest.simulate.synthetic import Mix, draw
+from loadtest.simulate.world import Options, simulate
+
+load = draw(Mix(requests=2000, seed=1, utilisation=0.8), FLEETS["A"].power)
+print([record.finish for record in simulate(load, FLEETS["A"], Options(seed=1))])
+"""
+
+
+def test_a_run_can_be_repeated_in_another_process():
+    """Sets have another order in each."""
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", REPEATED],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    ]
+    assert runs[0] == runs[1] == runs[2]
 
 
 def test_a_request_alone_takes_its_own_time():

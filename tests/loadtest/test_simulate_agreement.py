@@ -100,10 +100,8 @@ def test_our_simulation_agrees_with_the_oracle(case):
     # The oracle waits for a faster node whatever it gains by that, which tells in a small fleet.
     assert mean(each.light.p50 for each in ours) == pytest.approx(p50, rel=0.06)
     assert mean(each.light.p99 for each in ours) == pytest.approx(p99, rel=0.1)
-    # Where many are refused these are of whoever is left, and who that is differs from run to run by some percent.
-    crowded = refused > 0.01
-    assert mean(each.heavy.p50 for each in ours) == pytest.approx(heavy_p50, rel=0.12 if crowded else 0.08)
-    assert mean(each.mean for each in ours) == pytest.approx(response, rel=0.06 if crowded else 0.03)
+    assert mean(each.heavy.p50 for each in ours) == pytest.approx(heavy_p50, rel=0.08)
+    assert mean(each.mean for each in ours) == pytest.approx(response, rel=0.03)
     assert mean(each.light.within for each in ours) == pytest.approx(within, abs=0.003)
     assert mean(each.heavy.within for each in ours) == pytest.approx(heavy_within, abs=0.02)
     # We drop at the moment of hopelessness, the oracle at the head of the heap only: a little more is refused.
