@@ -170,6 +170,19 @@ class Gateway:
             node_names=config.operator.node_names,
             observers=[self.metrics, self.journal, AccessLog(config.log, rng)],
         )
+        self._open_traces()
+        self._trust = trust
+        self.server = Server(self.api.handle, config.limits, self._cap())
+        self.watcher = watcher
+        self.first_snapshot = asyncio.Event()
+        self._refused: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._opened = False
+        self._failed = False
+
+    def _open_traces(self) -> None:
+        """What is written of each request beside the log: spans for a collector, a line for simulations."""
+        config, place = self.config, self._place
         self.spans = open_exporter(config.tracing, "fleetgate-gateway", version("fleetgate"))
         if self.spans is not None:
             self.api.sampled = Sampler(config.tracing.sample_ratio).takes
@@ -181,14 +194,6 @@ class Gateway:
             path, log = own_path(Path(config.log.trace), place.number if place else None), config.log
             self.trace = Trace(path, self.fleet, log.trace_bytes, log.trace_files)
             self.api.observers.append(self.trace)
-        self._trust = trust
-        self.server = Server(self.api.handle, config.limits, self._cap())
-        self.watcher = watcher
-        self.first_snapshot = asyncio.Event()
-        self._refused: set[str] = set()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._opened = False
-        self._failed = False
 
     def can_serve(self) -> bool:
         """Whether any node may be given requests now."""

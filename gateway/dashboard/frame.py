@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from gateway.balancing import POLICIES
 from gateway.config import Routing
-from gateway.dashboard.document import LastError, Node, Pool, Registry
+from gateway.dashboard.document import LastError, Node, Pool, Registry, Rules
 from gateway.journal import Journal
 from gateway.outcome import Outcome
 from gateway.registry_state import RegistryState
@@ -135,6 +136,17 @@ def _spill(name: str, by_pool: Mapping[str, list[Node]], routing: Routing) -> st
 def targets_of(routing: Routing) -> dict[str, float]:
     """Milliseconds by size class that latency is judged by; 0: none."""
     return {"light": routing.slo_light_ms, "heavy": routing.slo_heavy_ms}
+
+
+def rules_of(routing: Routing) -> Rules:
+    """What can be changed at run time, as it is now."""
+    return Rules(
+        policy=routing.policy,
+        policies=sorted(POLICIES),
+        oversize_pixels=routing.oversize_pixels,
+        oversize_ms=routing.oversize_ms,
+        adaptive=routing.oversize_adaptive,
+    )
 
 
 def registry_of(state: RegistryState, at: float) -> Registry:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
 
-from gateway.balancing import POLICIES
 from gateway.config import GatewayConfig
-from gateway.dashboard.document import Document, Gateway, Rules
-from gateway.dashboard.frame import Waiting, nodes_of, pools_of, registry_of, targets_of
+from gateway.dashboard.document import Document, Gateway
+from gateway.dashboard.frame import Waiting, nodes_of, pools_of, registry_of, rules_of, targets_of
 from gateway.dashboard.verdict import judge
 from gateway.dashboard.watch import lost
 from gateway.journal import Journal
@@ -68,7 +67,7 @@ class Parts:
             last_10s=recent,
             last_60s=self.journal.window(60),
             registry=registry,
-            rules=self._rules(),
+            rules=rules_of(self.scheduler.routing),
             pools=pools,
             nodes=nodes,
         )
@@ -106,14 +105,4 @@ class Parts:
             in_flight=self.in_flight(),
             draining=self.draining(),
             actions=bool(self.config.operator.token),
-        )
-
-    def _rules(self) -> Rules:
-        routing = self.scheduler.routing
-        return Rules(
-            policy=routing.policy,
-            policies=sorted(POLICIES),
-            oversize_pixels=routing.oversize_pixels,
-            oversize_ms=routing.oversize_ms,
-            adaptive=routing.oversize_adaptive,
         )

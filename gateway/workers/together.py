@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from gateway.balancing import POLICIES
 from gateway.config import GatewayConfig
-from gateway.dashboard.document import Document, Gateway, Node, Rules
-from gateway.dashboard.frame import pools_of, registry_of, targets_of
+from gateway.dashboard.document import Document, Gateway, Node
+from gateway.dashboard.frame import pools_of, registry_of, rules_of, targets_of
 from gateway.dashboard.parts import REMEMBERED_SECONDS
 from gateway.dashboard.verdict import judge
 from gateway.dashboard.watch import lost
@@ -98,7 +97,7 @@ class Together:
             last_10s=recent,
             last_60s=self.journal.window(60),
             registry=registry,
-            rules=serving[0].rules if serving else self._rules(),
+            rules=serving[0].rules if serving else rules_of(self.config.routing),
             pools=pools,
             nodes=nodes,
             workers=[member.row() for member in (*self._crew.serving, *self._crew.starting, *self._crew.leaving)],
@@ -125,13 +124,3 @@ class Together:
     def wall(self) -> float:
         """See Source."""
         return time.time()
-
-    def _rules(self) -> Rules:
-        routing = self.config.routing
-        return Rules(
-            policy=routing.policy,
-            policies=sorted(POLICIES),
-            oversize_pixels=routing.oversize_pixels,
-            oversize_ms=routing.oversize_ms,
-            adaptive=routing.oversize_adaptive,
-        )

@@ -81,6 +81,16 @@ class GatewayProcess:
         """Process ids."""
         return {worker["pid"] for worker in (await self.fleet())["workers"] if worker["state"] == state}
 
+    async def not_taken(self, count: int = 1) -> list[str]:
+        """Why configurations and programs were not taken, once the events tell of `count`."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                events = (await self.get("/api/journal")).get("events", [])
+                reasons = [event["reason"] for event in events if "not taken" in event["text"]]
+                if len(reasons) >= count:
+                    return reasons
+                await asyncio.sleep(0.05)
+
     async def until(self, condition: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         """Ask for the document until it is as it should be; asking again while nobody answers."""
         document: dict[str, Any] = {}
@@ -94,6 +104,11 @@ class GatewayProcess:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"never came: {document}\n{self.log.read_text()}") from None
+
+
+def serving(document: dict[str, Any]) -> set[int]:
+    """Process ids of the workers that a document calls so."""
+    return {worker["pid"] for worker in document["workers"] if worker["state"] == "serving"}
 
 
 @dataclass
