@@ -152,8 +152,9 @@ class Versions:
         """Look once, and switch to what is newest. A repository that is away or empty unloads nothing."""
         async with self._one_at_a_time:
             found = await self._look()
+            for name in [*self._failed] if found else []:
+                self._forget_failures(name, found.get(name, {}))
             for name, versions in found.items():
-                self._forget_failures(name, versions)
                 current = self._models.current(name)
                 best = shelf.newest(versions, self._failed.get(name, {}))
                 if not best or name in self._held or not self._follows(name):
@@ -301,6 +302,7 @@ class Versions:
         if served is None and self._options.artefacts:
             raise NotFound(f"there is no model {name[:64]!r} in the repository")
         found = await self._beside.call(partial(shelf.find, model.parent, [model.name]))
+        self._forget_failures(model.name, found[model.name])
         best = version or shelf.newest(found[model.name], {})
         if best not in found[model.name]:
             raise NotFound(f"the repository holds no whole version {best[:64]!r} of {name}")

@@ -199,6 +199,26 @@ async def test_a_version_deleted_while_it_loads_is_not_told_of_for_ever(tmp_path
         assert model_of(await node.post("/v1/predict", WHITE)) == "bright@1"
 
 
+async def test_failures_are_forgotten_with_what_failed_also_where_only_orders_look(tmp_path: Path) -> None:
+    def fail(session: FakeSession) -> None:
+        if session.manifest.version == "2" or session.manifest.name == "other":
+            raise ArtefactError("it is broken")
+
+    async with following(tmp_path, sessions=Sessions(fail)) as node:
+        publish(tmp_path, "2")
+        publish(tmp_path, "1", "other")
+        await node.node.versions.follow()
+        assert "inference_models_failed 2.0" in (await node.get("/metrics")).body.decode()
+
+        shutil.rmtree(tmp_path / "models" / "bright" / "2")
+        await node.post("/v2/repository/models/bright/load", **TOKEN)
+        assert "inference_models_failed 1.0" in (await node.get("/metrics")).body.decode()
+        shutil.rmtree(tmp_path / "models" / "other")
+        await node.node.versions.follow()
+
+        assert "inference_models_failed 0.0" in (await node.get("/metrics")).body.decode()
+
+
 async def test_a_version_that_names_itself_otherwise_is_not_served(tmp_path: Path) -> None:
     async with following(tmp_path) as node:
         publish(tmp_path, "2").rename(tmp_path / "models" / "bright" / "3")
