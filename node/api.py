@@ -203,8 +203,6 @@ class Api:
             with self._load.work(job.predicted_ms):
                 rows = await self._batcher.run(job)
             done = clock()
-            if self._cache is not None:
-                self._cache.keep(engine, asked.rows)
             answer = asked.answer(join(rows, engine.batched))
             answer.headers[SERVER_TIMING] = self._timing(job, done)
             answer.headers[MODEL] = engine.title

@@ -133,6 +133,7 @@ class Node:
             options=config.batch,
             hang_seconds=config.session.hang_seconds,
             watch=self.metrics,
+            cache=self._cache,
         )
         self.api = Api(
             models=self.models,
@@ -304,6 +305,7 @@ class Node:
         if (cache := self._cache) is not None:
             count = self.metrics.count
             count("inference_cache_hits", "Rows answered from the cache.", lambda: cache.hits)
+            count("inference_cache_coalesced", "Rows answered by an equal one in progress.", lambda: cache.coalesced)
             count("inference_cache_misses", "Rows that were not in the cache.", lambda: cache.misses)
             gauge("inference_cache_rows", "Rows in the cache.", lambda: len(cache))
             gauge("inference_cache_bytes", "Bytes that the cache holds.", lambda: cache.bytes)

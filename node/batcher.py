@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from node.cache import Cache
 from node.config import Batch
 from node.costs import Costs
 from node.decoding import Decoding
@@ -37,7 +38,7 @@ class Watches(Protocol):
 class Batcher:
     """All rows of the node, of all its models."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where all that a row meets on its way is joined
         self,
         *,
         decode: Callable[[Row], Arrays],
@@ -48,11 +49,13 @@ class Batcher:
         options: Batch,
         hang_seconds: float,
         watch: Watches,
+        cache: Cache | None = None,
     ) -> None:
         self.room = room
         self.costs = costs
         self._aging = options.aging
-        self._jobs = Jobs(room)
+        self._cache = cache
+        self._jobs = Jobs(room, self._dropped)
         self._running = Running(self._jobs, runners, costs, options, hang_seconds, watch.ran)
         self._decoding = Decoding(self._jobs, decoders, runners, costs, decode, self._running.push, watch.decoded)
 
@@ -86,11 +89,25 @@ class Batcher:
         return self._jobs.stages[Stage.DECODING] + self._jobs.stages[Stage.RUNNING]
 
     def _enter(self, row: Row) -> None:
+        if self._cache is not None and self._cache.follows(row):
+            return
         row.key = key(row.job.arrival, row.predicted_ms, self._aging)
         if row.inputs is None:
             self._decoding.push(row)
         else:
             self._running.push(row, row.inputs)
+
+    def _dropped(self, row: Row) -> None:
+        """Rows that followed this one get its outputs; without outputs, one of them is computed after all."""
+        if self._cache is None:
+            return
+        for each in self._cache.ended(row):
+            if row.outputs is not None:
+                each.job.cached += 1
+                self._jobs.finish(each, row.outputs)
+            else:
+                each.decode_ms, each.run_ms, each.alone = row.decode_ms, row.run_ms, row.alone
+                self._enter(each)
 
     def _pump(self) -> None:
         """Give every idle thread its next work; runners first, as decoders go by how many of them are left idle."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from node.engine import Engine
 from node.room import Room
@@ -14,8 +15,10 @@ from wire.errors import DeadlineMissed, Hopeless, WireError
 class Jobs:
     """Jobs that somebody waits for. A job that is over leaves at once; rows that a thread has in hand leave later."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, dropped: Callable[[Row], None] = lambda _: None) -> None:
+        """`dropped` is told of every row that is done with, once it is."""
         self.room = room
+        self._dropped = dropped
         self.stages: Counter[Stage] = Counter()
         self._futures: dict[Job, asyncio.Future[None]] = {}
 
@@ -54,6 +57,7 @@ class Jobs:
         self.move(row, Stage.DONE)
         self.release(row)
         row.image = row.inputs = None
+        self._dropped(row)
 
     def release(self, row: Row) -> None:
         """Its pixels are gone."""

@@ -66,7 +66,7 @@ class Job:
     arrival: float
     deadline: float
     left: int = 0  # rows not yet done
-    cached: int = 0  # rows whose outputs were kept from an earlier request
+    cached: int = 0  # rows whose outputs came from an equal row, an earlier one or one in progress
     decode_ms: float = 0.0  # spent
     infer_ms: float = 0.0  # spent in batches that held its rows
     decoded_at: float = 0.0  # monotonic, when its latest row was; 0: none yet

@@ -137,6 +137,23 @@ def test_the_event_loop_is_not_blocked_while_the_node_works(node: RealNode) -> N
     assert looks["0.1"] / looks["+Inf"] > 0.9  # lenient: the machine is shared, and it was just loading TensorFlow
 
 
+def test_with_the_cache_on_equal_requests_at_the_same_time_run_once(tmp_path: Path) -> None:
+    with real_node(tmp_path, "--set", "cache.bytes=1000000") as node, ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda _: requests.post(node.url("/v1/predict"), data=CAT), range(24)))
+        page = requests.get(node.url("/metrics")).text
+    told = {
+        line.split()[0]: float(line.split()[1])
+        for line in page.splitlines()
+        if line.startswith(("inference_cache_", "inference_batch_rows_sum"))
+    }
+
+    assert [best(answer) for answer in answers] == ["Egyptian cat"] * 24
+    assert len({answer.text for answer in answers}) == 1
+    assert told[f'inference_batch_rows_sum{{model="{MODEL}@1"}}'] == 1
+    assert told["inference_cache_misses_total"] == 1
+    assert told["inference_cache_hits_total"] + told["inference_cache_coalesced_total"] == 23
+
+
 def test_sigterm_lets_an_upload_finish_and_exits_with_0(tmp_path: Path) -> None:
     with real_node(tmp_path, "--set", "drain.grace_seconds=0.2") as node:
         host, _, port = node.address.rpartition(":")
