@@ -182,16 +182,16 @@ class Api:
         self._refuse_when_leaving(request)
         if engine.state is not State.READY:
             raise NodeBusy(f"{engine.title} is not ready: {engine.why}", headers={"Retry-After": "5"})
-        budget_ms = _budget_ms(request.headers)
+        name, budget_ms = engine.manifest.name, _budget_ms(request.headers)
         clock = asyncio.get_running_loop().time
         start = clock()
         with (
             engine.in_use(),
             self._granting.stay(request.headers.get(grants.GRANT)) as stay,
-            self._load.slot(),
+            self._load.slot(name, self._models.names),
             self._held.share() as share,
         ):
-            self._refuse_hopeless(budget_ms or self._default_ms)
+            self._refuse_hopeless(name, budget_ms or self._default_ms)
             asked = await self._understand(call, await self._receive(request, share), engine)
             budget_ms = min(filter(None, (budget_ms, asked.timeout_ms)), default=self._default_ms)
             if self._cache is not None:
@@ -200,7 +200,7 @@ class Api:
             self._granting.credits.expect(stay, job.predicted_ms)
             if (traced := request.get(_TRACED)) is not None:
                 traced.job, traced.received = job, time.monotonic()
-            with self._load.work(job.predicted_ms):
+            with self._load.work(name, job.predicted_ms):
                 rows = await self._batcher.run(job)
             done = clock()
             answer = asked.answer(join(rows, engine.batched))
@@ -219,8 +219,8 @@ class Api:
         if refusing and isinstance(connection, Connection) and connection.head_since > refusing:
             raise Draining("this node is leaving")
 
-    def _refuse_hopeless(self, budget_ms: float) -> None:
-        wait_ms = self._load.wait_ms
+    def _refuse_hopeless(self, model: str, budget_ms: float) -> None:
+        wait_ms = self._load.wait_ms(model)
         if wait_ms > budget_ms:
             seconds = str(max(1, round(wait_ms / 1000)))
             raise Hopeless(f"{wait_ms:.0f} ms of work lie before this request", headers={"Retry-After": seconds})

@@ -105,7 +105,11 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, description="requests in progress; 0: twice the runners, so that decoding goes beside")
     ] = 0
     waiting: Annotated[
-        int, Meta(ge=0, description="requests above the slots before a refusal; gateways bind late, so few")
+        int,
+        Meta(
+            ge=0,
+            description="requests above the slots before a refusal; gateways bind late, so few; models split half of it",
+        ),
     ] = 16
     max_pixels: Annotated[
         int, Meta(ge=0, description="of one image; 0: 50 MP in the light pool, 200 MP in the heavy")

@@ -5,7 +5,7 @@ Of each model one version is current: it answers whoever names no version. Other
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 
 from node.engine import Engine, State
@@ -34,6 +34,11 @@ class Models:
     def default(self) -> Engine:
         """What a call without a name means."""
         return next(iter(self._current.values()))
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of all that are served, whatever the version."""
+        return self._current.keys()
 
     @property
     def unready(self) -> list[Engine]:

@@ -295,8 +295,8 @@ async def test_work_that_cannot_be_done_in_time_is_refused(tmp_path: Path) -> No
     async with serving(tmp_path, limits=limits(slots=8)) as node:
         node.session.gate.clear()
         late = await node.post("/v1/predict", picture(), X_Request_Timeout_Ms="50")
-        node.node.load.work_ms = 60_000
-        hopeless = await node.post("/v1/predict", picture(), x_envoy_expected_rq_timeout_ms="1000")
+        with node.node.load.work("bright", 60_000):
+            hopeless = await node.post("/v1/predict", picture(), x_envoy_expected_rq_timeout_ms="1000")
         node.session.gate.set()
 
     assert (late.status, late.error) == (504, "deadline-missed")

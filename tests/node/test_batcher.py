@@ -114,6 +114,30 @@ async def test_a_flood_for_one_model_does_not_starve_another(tmp_path: Path) -> 
     assert order[1:9].count("others") == 4
 
 
+async def test_a_flood_for_one_model_leaves_places_to_another_and_does_not_make_it_hopeless(tmp_path: Path) -> None:
+    models = (NUMBERS, describe("others", images=False))
+    options = {"session": ONE_RUNNER, "limits": limits(slots=2, waiting=8)}
+    async with serving(tmp_path, *models, **options) as node:
+        node.node.batcher.costs.expect_run(node.node.models.default.bucket({"picture": (2,)}), {1: 4_000.0})
+        gate = node.sessions.opened[0].gate
+        gate.clear()
+        flood = [asyncio.create_task(tensor(node, value)) for value in range(7)]
+        await until(lambda: node.node.load.work_ms == 28_000)
+        hopeless = await tensor(node, 7, X_Request_Timeout_Ms="5000")
+        flood.append(asyncio.create_task(tensor(node, 8)))
+        await until(lambda: node.node.load.admitted == 8)
+        refused = await tensor(node, 9)
+        body = '{"inputs":[{"name":"picture","shape":[1,2],"datatype":"FP32","data":[1,0]}]}'
+        path, budget = "/v2/models/others/infer", {"X_Request_Timeout_Ms": "5000"}
+        late = [asyncio.create_task(node.post(path, body, **budget)) for _ in range(2)]
+        await until(lambda: node.node.load.admitted == 10)
+        gate.set()
+        answers = await asyncio.gather(*flood, *late)
+
+    assert (hopeless.error, refused.error) == ("hopeless", "node-busy")
+    assert [answer.status for answer in answers] == [200] * 10
+
+
 async def test_a_flood_of_pictures_for_one_model_does_not_keep_decoders_from_another(tmp_path: Path) -> None:
     options = {"images": Images(decoders=1), "limits": limits(slots=64), "session": ONE_RUNNER}
     async with serving(tmp_path, describe(), describe("others"), **options) as node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -159,13 +160,54 @@ def test_sizes_never_run_are_drawn_from_those_that_were() -> None:
 
 def test_slots_and_places_behind_them_are_bounded_and_come_back() -> None:
     load = Load(slots=2, waiting=1, runners=1, now=0)
-    with load.slot(), load.slot():
+    with load.slot("a", "a"), load.slot("a", "a"):
         assert (load.admitted, load.queued) == (2, 0)
-        with load.slot():
+        with load.slot("a", "a"):
             assert load.queued == 1
-            with pytest.raises(NodeBusy), load.slot():
+            with pytest.raises(NodeBusy), load.slot("a", "a"):
                 pass
     assert load.admitted == 0
+
+
+def admitted(stay: ExitStack, load: Load, model: str, served: str, most: int = 100) -> int:
+    """How many requests of a model come in, and stay, until one is refused."""
+    for count in range(most):
+        try:
+            stay.enter_context(load.slot(model, served))
+        except NodeBusy:
+            return count
+    return most
+
+
+@given(st.integers(1, 20), st.integers(0, 40), st.integers(2, 12))
+def test_a_model_that_floods_the_node_has_all_slots_and_leaves_each_other_one_its_part(
+    slots: int, waiting: int, models: int
+) -> None:
+    load, served = Load(slots, waiting, 1, 0.0), "abcdefghijkl"[:models]
+    part = waiting // 2 // models
+    with ExitStack() as stay:
+        assert admitted(stay, load, "a", served) >= max(slots, slots + waiting // 2 - models)
+        for other in served[1:]:
+            assert admitted(stay, load, other, served, most=part) == part
+        assert load.admitted <= slots + waiting
+    assert load.admitted == 0
+
+
+def test_places_that_the_others_use_are_kept_for_nobody() -> None:
+    load = Load(slots=4, waiting=16, runners=1, now=0.0)
+    with ExitStack() as stay:
+        assert admitted(stay, load, "a", "ab", most=6) == 6
+        assert admitted(stay, load, "b", "ab") == 14
+
+
+def test_a_model_waits_for_its_own_work_and_for_as_much_of_each_other_one() -> None:
+    load = Load(slots=4, waiting=16, runners=2, now=0.0)
+    with load.work("flood", 10_000):
+        assert (load.wait_ms("flood"), load.wait_ms("late")) == (5000, 0)
+        with load.work("late", 300):
+            assert (load.wait_ms("flood"), load.wait_ms("late")) == (5150, 300)
+            assert load.work_ms == 10_300
+    assert load.work_ms == 0
 
 
 def test_utilisation_is_a_mean_over_time() -> None:
