@@ -26,7 +26,7 @@ from gateway.node_answer import Answer
 from gateway.node_head import field_lines, request_line
 from gateway.outcome import Outcome
 from gateway.rate import Rate
-from gateway.reading import Raw, Reading, Readings, texts
+from gateway.reading import LENGTH, Reading, RequestHead, texts
 from gateway.request import Request
 from gateway.scheduler import Scheduler
 from gateway.ticket import Ticket
@@ -44,7 +44,6 @@ from wire.errors import (
 )
 from wire.headers import (
     EXPLAIN,
-    REQUEST_ID,
     RETRY_AFTER,
 )
 from wire.paths import Call
@@ -84,7 +83,6 @@ class Api:
         self._scheduler = scheduler
         self._dispatcher = dispatcher
         self._heads = HeadReader()
-        self._readings = Readings()
         self._digits = ids.Digits()
         self._forward = forward
         self._local = local
@@ -112,21 +110,22 @@ class Api:
         )
         self.in_flight += 1
         try:
-            if exchange.fault is not None:
-                raise exchange.fault
-            repeating, varying = self._readings.split(exchange.raw_headers)
+            head, varying = exchange.head, exchange.varying
+            if exchange.fault is not None or head is None:
+                raise exchange.fault or BadRequest("this is no request")
             names = Names(varying, self._digits, self.sampled)
             outcome.request_id, outcome.trace_id = names.request_id, names.trace.trace_id
             if names.trace.flags and self.sampled is not None:
                 outcome.traced = Traced(names.trace, names.parent_span_id)
-            reading = self._read(exchange, outcome, repeating)
+            reading = head.reading or self._read(exchange, outcome, head)
+            outcome.path, outcome.route, outcome.client = reading.path, reading.route, reading.client
             if reading.call.kind in LOCAL:
                 self._answer_here(exchange, outcome, reading.call)
             else:
                 outcome.model = reading.call.model or self._fleet.default_model
                 request = self._request(exchange.method, reading, names)
                 if reading.inference:
-                    await self._infer(exchange, outcome, reading, varying.get("content-length"), request)
+                    await self._infer(exchange, outcome, reading, varying.get(LENGTH), request)
                 else:
                     await self._ask(exchange, outcome, request)
         except WireError as error:
@@ -154,15 +153,9 @@ class Api:
             for outcome in finished:
                 observer.finished(outcome)
 
-    def _read(self, exchange: Exchange, outcome: Outcome, repeating: Raw) -> Reading:
+    def _read(self, exchange: Exchange, outcome: Outcome, parsed: RequestHead) -> Reading:
         """What the head means."""
-        key = (exchange.method, exchange.target, exchange.version, outcome.client, *repeating)
-        reading = self._readings.get(key) or self._read_anew(exchange, outcome, key, repeating)
-        outcome.path, outcome.route, outcome.client = reading.path, reading.route, reading.client
-        return reading
-
-    def _read_anew(self, exchange: Exchange, outcome: Outcome, key: tuple[object, ...], repeating: Raw) -> Reading:
-        head = self._heads.read(texts(repeating))
+        head = self._heads.read(texts(parsed.repeating))
         try:
             target = strict.origin_target(exchange.method, exchange.version, exchange.target, head.said)
         except WireError:
@@ -174,8 +167,7 @@ class Api:
         peer, outcome.client = outcome.client, self._forward.client(outcome.client, head)
         lines = "" if call.kind in LOCAL else field_lines(self._forward.fields(head, peer))
         start = request_line(exchange.method, target)
-        reading = Reading(call, outcome.client, path, head.said, start, lines)
-        self._readings.keep(key, repeating, reading)
+        parsed.reading = reading = Reading(call, outcome.client, path, head.said, start, lines)
         return reading
 
     def _request(self, method: str, reading: Reading, names: Names) -> Request:
@@ -204,7 +196,7 @@ class Api:
         ticket.explain = outcome.explain = _EXPLAIN in said and self._node_names
         body = request.body = self._body_of(exchange, said, length, ticket)
         try:
-            if body.arrive():
+            if body.arrive(exchange.whole):
                 sniffed = sizing.first_look(call, said, body.buffered[0]) or await body.begin(sizing.Look(call, said))
                 sizing.apply(sniffed, call, ticket, self._fleet)
             else:
@@ -312,7 +304,7 @@ class Api:
             return
         if isinstance(error, BadRequest):
             exchange.keep_alive = False  # what it meant, nobody knows; least of all what follows
-        outcome.request_id = outcome.request_id or ids.request_id(exchange.headers.get(REQUEST_ID))
+        outcome.request_id = outcome.request_id or ids.request_id(None)
         status, fields, body = answers.problem(error, outcome.request_id)
         if status == 503 and RETRY_AFTER not in error.headers:
             fields.append((RETRY_AFTER, "1"))

@@ -54,14 +54,17 @@ class Body:
         self.received = 0
         self.fault: WireError | None = None
 
-    def arrive(self) -> bool:
-        """Take the body if it came whole with its head, as small ones do; whether it did."""
-        payload = self._payload
-        if not payload.is_eof():
-            return False
-        # Past its end nobody counts or holds back what is read: it is taken as it lies there, without joining it.
-        pieces = list(payload._buffer) or [b""]
-        payload._buffer.clear()
+    def arrive(self, whole: bytes | None) -> bool:
+        """Take the body if it came `whole` with its head, as small ones do; whether it did."""
+        if whole is None:
+            payload = self._payload
+            if not payload.is_eof():
+                return False
+            # Past its end nobody counts or holds back what is read: it is taken as it lies there, without joining it.
+            pieces = list(payload._buffer) or [b""]
+            payload._buffer.clear()
+        else:
+            pieces = [whole]
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         if size != self.size:  # what was declared was found short enough
             self._count(size)

@@ -1,10 +1,8 @@
-"""One client's connection: aiohttp's request handler with its deadlines, refusals and farewells made ours.
+"""One client's connection: aiohttp's request handler with its loop, deadlines and farewells made ours.
 
-aiohttp parses (in C) and holds back a client that sends faster than we read. What it does not do is here: a request
-is handled without a task, a request and a response object of aiohttp's own; every error reaches the API, which
-answers it like any other; a broken chunk ends the body instead of hanging its reader; heads, uploads, answers nobody
+A request is handled without a task, a request and a response object of aiohttp's own; heads, uploads, answers nobody
 reads and farewells have deadlines, all kept by one periodic call of `overdue`; a client that hung up is told from one
-that only closed its sending side. It relies on private names of aiohttp, which server.check_aiohttp looks for.
+that only closed its sending side. What the client sends is read in gateway/incoming.py.
 """
 
 from __future__ import annotations
@@ -16,77 +14,41 @@ import socket
 import time
 from typing import TYPE_CHECKING, cast
 
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler
-
 from gateway import answers, strict
-from gateway.exchange import Exchange, Message
-from wire.errors import BadRequest, ClientGone, HeadersTooLarge, UploadStalled, WireError
+from gateway.exchange import Exchange
+from gateway.incoming import Incoming
+from wire.errors import ClientGone, UploadStalled
 
 if TYPE_CHECKING:
-    from aiohttp.http_parser import RawRequestMessage
-
     from gateway.body import Body
     from gateway.server import Server
 
-_READ_BYTES = 131072
-# "POST " and " HTTP/1.1\r\n" stand around the target; the parser counts the target alone.
-_AROUND_TARGET = 16
 # How long after the client's FIN we look whether it is still there.
 _PROBE_SECONDS = 0.01
 
 
-class Connection(RequestHandler):
+class Connection(Incoming):
     """Requests of one client, one after another. Times are monotonic seconds; 0 means not now."""
 
     __slots__ = (
-        "_deaf",
         "_finished",
-        "_head_bytes",
-        "_head_since",
         "_idle_since",
-        "_incoming",
-        "_limits",
         "_lingering_until",
         "_served",
-        "_server",
         "_stalled_since",
         "_unsent",
-        "client",
         "exchange",
-        "heard",
         "upload",
     )
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
-        limits = server.limits
-        super().__init__(
-            server,
-            loop=loop,
-            keepalive_timeout=0,  # ours: see overdue
-            lingering_time=0,
-            access_log=None,  # type: ignore[arg-type] # None is what turns it off
-            max_line_size=limits.request_line_bytes - _AROUND_TARGET,
-            max_field_size=limits.header_bytes,
-            max_headers=limits.header_count,
-            read_bufsize=_READ_BYTES,
-            auto_decompress=False,
-        )
-        self._server = server
+        super().__init__(server, loop)
         self._served = 0  # requests, the present one included
-        self._limits = limits
-        self._deaf = False  # nothing more is read as HTTP
         self._finished = False  # the client will send nothing more
-        self._head_bytes = 0
-        self._head_since = 0.0
         self._idle_since = time.monotonic()
-        self._incoming: StreamReader = EMPTY_PAYLOAD  # the body now coming
         self._lingering_until = 0.0
         self._stalled_since = 0.0
         self._unsent = 0
-        self.client = ""
-        self.heard = 0.0
         self.exchange: Exchange | None = None
         self.upload: Body | None = None
 
@@ -165,12 +127,13 @@ class Connection(RequestHandler):
 
     def _next(self) -> Exchange:
         self._served += 1
-        message, payload = self._messages.popleft()
+        exchange = cast(Exchange, self._messages.popleft())
+        exchange.connection = self
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused:
             self._resume_reading_if_drained()
-        return Exchange(self, message, payload, time.monotonic())  # type: ignore[arg-type] # what we put there
+        return exchange
 
     def _leave(self, refused_more: bool) -> None:
         """Close such that what was sent can be read: a reset would destroy it on its way (RFC 9112 section 9.6)."""
@@ -217,27 +180,6 @@ class Connection(RequestHandler):
         if admitted:
             self._server.leave(self)
 
-    def data_received(self, data: bytes) -> None:
-        """Parse what came. Called by resume_reading with nothing, too."""
-        if self._force_close or self._deaf or self._parser is None:
-            return
-        now = self.heard = time.monotonic()
-        in_body = not self._incoming.is_eof()
-        try:
-            messages, upgraded, _ = self._parser.feed_data(data)
-        except Exception as error:  # the parser's own, and what URL or text decoding raise below it
-            self._not_http(error)
-            return
-        if messages:
-            self._requests_came(messages, len(data))
-        elif not in_body and data:
-            self._head_bytes += len(data)
-            self._head_since = self._head_since or now
-            if self._head_bytes > self._limits.request_line_bytes + self._limits.headers_bytes and not self._messages:
-                self._refuse(HeadersTooLarge(f"all headers together may hold {self._limits.headers_bytes} bytes"))
-        if upgraded:
-            self._deaf = True  # what follows would be another protocol, and we change to none
-
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's never keeps the connection open
         """The client closed its sending side: it may be gone, or may still wait for its answers."""
         done = self._lingering_until or (self.exchange is None and not self._messages)
@@ -258,11 +200,6 @@ class Connection(RequestHandler):
         """The client reads more slowly than we write."""
         super().pause_writing()
         self._stalled_since = time.monotonic()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Called by every read of a body; nearly always there is nothing to resume."""
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
 
     # Deadlines.
 
@@ -308,42 +245,6 @@ class Connection(RequestHandler):
         idle = now - self._idle_since
         if idle > limits.keepalive_seconds or (self._server.draining and idle > self._server.grace_seconds):
             self.transport.close()
-
-    # Turns of events.
-
-    def _requests_came(self, messages: list[tuple[RawRequestMessage, StreamReader]], size: int) -> None:
-        limit = self._limits.headers_bytes
-        suspicious = self._head_bytes + size > limit
-        self._head_bytes = 0
-        self._head_since = 0.0
-        for message, payload in messages:
-            self._request_count += 1
-            self._incoming = payload
-            entry: Message = message
-            if suspicious and strict.size(message.raw_headers) > limit:
-                entry = HeadersTooLarge(f"all headers together may hold {limit} bytes", limit_bytes=limit)
-            self._messages.append((entry, payload))  # type: ignore[arg-type] # aiohttp queues its own errors here
-        self._wake()
-        if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
-            self._pause_reading_for_buffer()
-
-    def _not_http(self, error: Exception) -> None:
-        if not self._incoming.is_eof():
-            self._deaf = True
-            self._incoming.set_exception(BadRequest("the body's framing is malformed"))
-            return
-        too_long = error.args[1] if isinstance(error, LineTooLong) else None
-        line_limit = str(self._limits.request_line_bytes - _AROUND_TARGET)
-        self._refuse(strict.parser_refusal(str(error), None if too_long is None else str(too_long) == line_limit))
-
-    def _refuse(self, error: WireError) -> None:
-        self._deaf = True
-        self._messages.append((error, EMPTY_PAYLOAD))  # type: ignore[arg-type] # aiohttp queues its own errors here
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def _end_if_gone(self) -> None:
         """After a reset from the client the socket is hung up in both directions."""

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
-from typing import TYPE_CHECKING, Union
+from collections.abc import AsyncIterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from aiohttp.streams import StreamReader
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway import answers
 from gateway.strict import HTTP_1_0
 from wire.errors import ClientGone, WireError
 
 if TYPE_CHECKING:
-    from aiohttp.http_parser import RawRequestMessage
-
     from gateway.connection import Connection
+    from gateway.reading import RequestHead
 
 Fields = list[tuple[str, str]]
-_NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
-Message = Union["RawRequestMessage", WireError]
 
 
 class Exchange:
     """A parsed head, the body as it comes, and the one answer that may be sent.
 
     `fault` is set instead of a head when what came was no request; the answer to it closes the connection.
-    `arrival` is monotonic seconds.
+    `whole` is the body if it came in one piece with its head; then `payload` is empty. `arrival` is monotonic seconds.
     """
 
     __slots__ = (
@@ -35,45 +31,45 @@ class Exchange:
         "begun",
         "connection",
         "fault",
-        "headers",
+        "head",
         "keep_alive",
         "method",
         "payload",
-        "raw_headers",
         "sent",
         "target",
+        "varying",
         "version",
+        "whole",
     )
 
     def __init__(
         self,
-        connection: Connection,
-        message: Message,
+        head: RequestHead | None,
+        varying: Mapping[str, str],
         payload: StreamReader,
         arrival: float,
+        *,
+        whole: bytes | None = None,
+        fault: WireError | None = None,
     ) -> None:
-        self.connection = connection
+        """`varying` are the values that `head` leaves out; without a head there is a `fault`."""
+        self.connection: Connection  # set when its turn has come
+        self.head = head
+        self.varying = varying
         self.payload = payload
+        self.whole = whole
         self.arrival = arrival
+        self.fault = fault
         self.awaits_continue = False
         self.begun = False  # the answer's head is sent
         self.sent = 0  # bytes of the answer's body
-        if isinstance(message, WireError):
-            self.fault: WireError | None = message
+        if head is None:
             self.method = self.target = ""
-            self.version: tuple[int, int] = HTTP_1_0
-            self.headers: CIMultiDictProxy[str] = _NO_HEADERS
-            self.raw_headers: tuple[tuple[bytes, bytes], ...] = ()
+            self.version = HTTP_1_0
             self.keep_alive = False
         else:
-            self.fault = None
-            self.method = message.method
-            self.target = message.path
-            self.version = message.version
-            self.headers = message.headers
-            self.raw_headers = message.raw_headers
-            # What asks for another protocol gets this one; what follows it on the wire is nothing to us.
-            self.keep_alive = not message.should_close and not message.upgrade
+            self.method, self.target, self.version = head.method, head.target, head.version
+            self.keep_alive = head.keep_alive
 
     @property
     def client(self) -> str:

@@ -1,26 +1,29 @@
-"""What a request's head means to us, remembered: clients repeat their heads but for a few fields (pure).
+"""A request's head as the parser read it, and what it means to us: worked out once for all requests that repeat it.
 
-Everything that follows from the repeating part, up to the lines for the node, is worked out once per head.
+Clients repeat their heads but for a few fields (gateway/head_memo.py). Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
+from gateway.head_memo import HeadMemo, one_head, plain_length, varying_names
 from wire.headers import REQUEST_ID, TRACEPARENT, TRACESTATE
 from wire.paths import Call
 
-Raw = Sequence[tuple[bytes, bytes]]
+if TYPE_CHECKING:
+    from aiohttp.http_parser import RawRequestMessage
 
+Raw = Sequence[tuple[bytes, bytes]]
+LENGTH: Final = "content-length"
 # These differ from request to request; whoever needs them reads them anew.
-_VARYING: Final = frozenset({"content-length", REQUEST_ID.lower(), TRACEPARENT, TRACESTATE})
-# What clients choose is remembered within bounds: names, heads, and bytes of a head.
-_NAMES, _HEADS, _LONGEST = 1024, 512, 2048
+_VARYING: Final = frozenset({LENGTH, REQUEST_ID.lower(), TRACEPARENT, TRACESTATE})
 
 
 class Reading:
-    """The repeating part of a head; shared by all requests that have it, so never changed."""
+    """What a client's head means to us, down to the lines for the node."""
 
     __slots__ = ("call", "client", "inference", "lines", "path", "route", "said", "start")
 
@@ -34,49 +37,70 @@ class Reading:
         self.lines = lines  # the fields for the node, without the varying ones
 
 
-class Readings:
-    """Readings by the repeating part of heads."""
+class RequestHead:
+    """A head less the values that vary; one for all requests that share it. `reading` is set by who first reads it."""
 
-    __slots__ = ("_known", "_names")
+    __slots__ = ("keep_alive", "method", "reading", "repeating", "target", "version")
+
+    def __init__(self, message: RawRequestMessage, repeating: Raw) -> None:
+        self.method = message.method
+        self.target = message.path
+        self.version: tuple[int, int] = message.version
+        # What asks for another protocol gets this one; what follows it on the wire is nothing to us.
+        self.keep_alive = not message.should_close and not message.upgrade
+        self.repeating = repeating
+        self.reading: Reading | None = None
+
+
+class RequestHeads:
+    """Heads of all clients' requests that came before."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], Reading] = {}
-        self._names: dict[bytes, str] = {}  # by spelling; "" for names that repeat
+        self._memo = HeadMemo[tuple[RequestHead, list[str], int]](_VARYING)
 
-    def split(self, raw: Raw) -> tuple[list[tuple[bytes, bytes]], dict[str, str]]:
-        """The repeating fields as they stood, and the varying ones by lower-case name."""
-        names = self._names
-        repeating = []
-        varying: dict[str, str] = {}
-        for field in raw:
-            name = names.get(field[0])
-            if name is None:
-                name = self._learn(field[0])
-            if not name:
-                repeating.append(field)
-            else:
-                value = text(field[1])
-                varying[name] = value if name not in varying else f"{varying[name]}, {value}"
-        return repeating, varying
+    def find(self, data: bytes, client: str) -> tuple[RequestHead, dict[str, str], int, int] | None:
+        """A head at the beginning of a message: with what varies, the bytes its body has, and where that begins."""
+        looked = self._memo.look(data, client)
+        known = None if looked is None else self._memo.get(looked[0])
+        if looked is None or known is None:
+            return None
+        head, names, at = known
+        values = looked[1]
+        size = 0
+        if at >= 0 and not (size := plain_length(values[at])):
+            return None
+        return head, {name: value.decode() for name, value in zip(names, values, strict=True)}, size, looked[2]
 
-    def get(self, key: tuple[object, ...]) -> Reading | None:
-        """The reading of such a head, if one is remembered."""
-        return self._known.get(key)
-
-    def keep(self, key: tuple[object, ...], repeating: Raw, reading: Reading) -> None:
-        """Remember it, unless it is long."""
-        if sum([len(name) + len(value) for name, value in repeating]) + len(reading.start) > _LONGEST:
+    def learn(self, data: bytes, client: str, message: RawRequestMessage, head: RequestHead) -> None:
+        """Remember what the parser said of the first bytes of `data`, unless some of it depends on more than those."""
+        looked = self._memo.look(data, client)
+        if looked is None:
             return
-        if len(self._known) >= _HEADS:
-            self._known.clear()  # whoever still comes is read anew, once
-        self._known[key] = reading
+        key, _, end = looked
+        names = varying_names(key)
+        fields = [text(name).lower() for name, _ in message.raw_headers]
+        if (
+            one_head(data, end, f"{message.method} ".encode(), len(fields))
+            and [name for name in fields if name in _VARYING] == names
+            and len(set(names)) == len(names)
+            and "transfer-encoding" not in fields
+            and not message.upgrade
+        ):
+            self._memo.keep(key, (head, names, names.index(LENGTH) if LENGTH in names else -1))
 
-    def _learn(self, spelling: bytes) -> str:
-        lower = text(spelling).lower()
-        name = lower if lower in _VARYING else ""
-        if len(self._names) < _NAMES:
-            self._names[spelling] = name
-        return name
+
+def split(raw: Raw) -> tuple[list[tuple[bytes, bytes]], dict[str, str]]:
+    """The fields that repeat, as they stood, and the varying ones by lower-case name."""
+    repeating = []
+    varying: dict[str, str] = {}
+    for field in raw:
+        name = _varying(field[0])
+        if not name:
+            repeating.append(field)
+        else:
+            value = text(field[1])
+            varying[name] = value if name not in varying else f"{varying[name]}, {value}"
+    return repeating, varying
 
 
 def text(raw: bytes) -> str:
@@ -87,3 +111,10 @@ def text(raw: bytes) -> str:
 def texts(fields: Raw) -> Iterable[tuple[str, str]]:
     """Names and values as text."""
     return [(text(name), text(value)) for name, value in fields]
+
+
+@lru_cache(maxsize=1024)
+def _varying(spelling: bytes) -> str:
+    """The name in lower case if its values vary, else nothing."""
+    name = text(spelling).lower()
+    return name if name in _VARYING else ""

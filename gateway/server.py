@@ -17,13 +17,14 @@ from gateway.admission import ConnectionCap
 from gateway.config import Limits
 from gateway.connection import Connection
 from gateway.exchange import Exchange
+from gateway.reading import RequestHeads
 from wire import ids
 from wire.errors import QueueFull, QuotaExceeded, WireError
 from wire.headers import REQUEST_ID
 
 _log = logging.getLogger("gateway.server")
 _C_PARSER = "aiohttp._http_parser"
-# aiohttp's private names that gateway/connection.py and gateway/body.py stand on.
+# aiohttp's private names that gateway/incoming.py, gateway/connection.py and gateway/body.py stand on.
 _RELIED_UPON = {
     RequestHandler: frozenset(
         {"_messages", "_waiter", "_parser", "_request_count", "_force_close", "_buffer_paused", "_max_msg_queue_size"}
@@ -62,6 +63,7 @@ class Server(LowLevelServer):
         self.handle = handle
         self.limits = limits
         self.cap = cap
+        self.heads = RequestHeads()
         self.draining = False
         self.grace_seconds = _GRACE_SECONDS  # while draining: for whoever is idle
         self._open: set[Connection] = set()
