@@ -39,7 +39,7 @@ from wire.grants import (
 )
 
 _log = logging.getLogger("gateway.sharing")
-# Seconds until a stream is opened again: after one that spoke, at most, and to a node that knows of none.
+# Seconds until a stream is opened again: after one that spoke, at most to a node of ours, and at most to a foreign one.
 _AGAIN, _AGAIN_MOST, _FOREIGN = 0.1, 5.0, 60.0
 _CONNECT_SECONDS = 1.0
 
@@ -167,10 +167,7 @@ class Sharing:
                 line.close()
                 if self._lines.pop(backend.id, None) is not None:
                     self._lost(backend.id)
-            # Foreign servers may answer 200 to anything: asked again at once, 200 of them cost 0.3 s of CPU a second.
-            pause = _AGAIN if line.spoke else min(2 * pause, _AGAIN_MOST)
-            if line.status in (404, 405):
-                pause = _FOREIGN
+            pause = next_pause(pause, line.status, spoke=line.spoke)
             await asyncio.sleep(pause * (0.5 + self._rng.random()))
 
     def _head(self, backend: Backend) -> bytes:
@@ -222,3 +219,16 @@ class Sharing:
             else:
                 line.say(Beat())
         self._beat = self._loop.call_later(BEAT_SECONDS, self._beats)
+
+
+def next_pause(before: float, status: int, *, spoke: bool) -> float:
+    """Seconds until a stream is opened again, after one that was answered so (0: not at all) and a pause `before`.
+
+    Foreign servers may answer 200 to anything: asked every 5 s, 200 of them cost a hundredth of a core.
+    """
+    if spoke:
+        return _AGAIN
+    if status in (404, 405):
+        return _FOREIGN
+    foreign = 200 <= status < 500
+    return min(4 * before, _FOREIGN) if foreign else min(2 * before, _AGAIN_MOST)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.sharing import Line
+from gateway.sharing import Line, next_pause
 from loadtest.simulate.machines import Machine
 from tests.fakes.gateway import Running, head, jpeg, running
 from tests.fakes.granting import SECONDS, Stream, emulated, image, stream
@@ -163,3 +163,27 @@ async def speaking(said: bytes) -> AsyncIterator[tuple[Line, list[dict[str, Any]
         yield line, broken
         line.close()
         over.set()
+
+
+def pauses(status: int) -> list[float]:
+    found = [0.1]
+    while len(found) < 15:
+        found.append(next_pause(found[-1], status, spoke=False))
+    return found
+
+
+@pytest.mark.parametrize(("status", "most"), [(0, 5.0), (503, 5.0), (200, 60.0), (400, 60.0), (404, 60.0)])
+def test_a_stream_that_said_nothing_is_opened_less_and_less_often_to_what_seems_foreign_most_of_all(
+    status: int, most: float
+) -> None:
+    waits = pauses(status)
+    assert waits == sorted(waits)
+    assert waits[-1] == most
+
+
+def test_a_stream_that_spoke_is_opened_again_at_once() -> None:
+    assert next_pause(60.0, 200, spoke=True) == 0.1
+
+
+def test_who_knows_of_no_streams_is_not_asked_again_for_a_minute() -> None:
+    assert next_pause(0.1, 404, spoke=False) == 60.0
