@@ -138,12 +138,11 @@ class Gateway:
         self.scheduler = Scheduler(self.fleet, Costs(), config.routing, rng)
         retry, buffer_bytes = config.retry, config.limits.answer_buffer_bytes
         self.encryption = Encryption(config.tls, config.node_tls)
-        self.client, probe_client = (
-            NodeClient(retry.connect_seconds, buffer_bytes, self._networks, server_name=config.node_tls.server_name)
-            for _ in ("requests", "probes")
+        self.client = NodeClient(
+            retry.connect_seconds, buffer_bytes, self._networks, server_name=config.node_tls.server_name
         )
-        self.encryption.secure(self.client.pool, probe_client.pool)
-        self.prober = Prober(self.fleet, probe_client, config.health, rng, self._judged)
+        self.encryption.secure(self.client.pool)
+        self.prober = Prober(self.fleet, self.client.pool, config.health, rng, self._judged)
         self.sharing = Sharing(self.fleet, self.client.pool, rng)
         budget = RetryBudget(retry.budget, retry.budget_min)
         self.dispatcher = Dispatcher(

@@ -29,12 +29,11 @@ class Encryption:
         """Those that are."""
         return [each for each in (self.public, self.nodes) if each is not None]
 
-    def secure(self, *pools: Pool) -> None:
-        """Let these connect to nodes as is configured, now and after every renewal."""
+    def secure(self, pool: Pool) -> None:
+        """Let it connect to nodes as is configured, now and after every renewal."""
         if self.nodes is not None:
-            for pool in pools:
-                pool.trust(self.nodes.current)
-                self.nodes.followers.append(pool.trust)
+            pool.trust(self.nodes.current)
+            self.nodes.followers.append(pool.trust)
 
     def reload(self) -> None:
         """Read all files again, now."""

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from random import Random
 
+from discovery.instance import Instance
+from gateway.agenda import Agenda
 from gateway.backend import Backend
 from gateway.config import Health
 from gateway.fleet import Change, Fleet
-from gateway.node_answer import Answer, Refused
-from gateway.node_client import NodeClient
+from gateway.lateness import Lateness, more_time
+from gateway.node_answer import Answer, FieldRules
+from gateway.node_connection import ClosedUnanswered
 from gateway.node_head import field_lines, request_line
-from wire.errors import DeadlineMissed, WireError
-from wire.load_report import LoadReport
+from gateway.node_pool import Pool
+from gateway.probe_line import ProbeLine
+from wire.errors import WireError
+from wire.headers import BUDGET_MS
 
 READY_PATH = "/v2/health/ready"
 # After a lost probe the next comes sooner and waits less.
@@ -26,56 +33,41 @@ REPEAT_PATIENCE = 0.5
 DOUBT = 0.5
 # Probes spread over the interval: a thousand nodes that joined together must not be asked together for ever.
 JITTER = 0.1
-# Probes under way at once: a fleet that hangs as a whole must not take every file descriptor.
+# Connections opened at once: a fleet that joins or vanishes as a whole must not open a thousand in one moment.
 MOST = 256
+# Seconds: probes due within them are sent together; and the longest between two looks at the clock for lateness.
+GRAIN, LOOK = 0.01, 0.025
+# Loops count in milliseconds: a timer may ring this much too early, in seconds.
+_EARLY = 0.001
 
 
-class _Nothing:
-    """The body of a probe."""
-
-    replayable = complete = True
-    size = 0
-
-    def __init__(self) -> None:
-        self.buffered: list[bytes] = []
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self.buffered:
-            yield chunk
-
-
-@dataclass(slots=True, frozen=True)
-class _Probe:
-    """GET /v2/health/ready, which our nodes and every server of the Open Inference Protocol answer."""
-
-    method: str = "GET"
-    start: str = request_line("GET", READY_PATH)
-    lines: str = field_lines([("User-Agent", "fleetgate-probe")])
-    body: _Nothing = field(default_factory=_Nothing)
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Watch:
-    """One node's next probe, or the ones under way."""
+    """One node's next probe, or those under way: at most two."""
 
     backend: Backend
+    at: float = inf  # when `step` is to be done
+    step: Callable[[_Watch, float], None] | None = None
     failures: int = 0
-    timer: asyncio.TimerHandle | None = None
-    task: asyncio.Task[None] | None = None
-    second: asyncio.Task[None] | None = None
+    patience: float = 0.0  # of the probes under way, in seconds
+    lost: float = 0.0  # how late the loop had been in all when they began
+    line: ProbeLine | None = None  # kept for the next one
+    asked: list[ProbeLine] = field(default_factory=list)
     again: bool = False  # suspected while a probe was under way that may have been answered before
+
+    def hang_up(self) -> list[ProbeLine]:
+        """End the probes under way; those that were."""
+        asked, self.asked = self.asked, []
+        for line in asked:
+            line.close()
+        return asked
 
     def stop(self) -> None:
         """No more probes."""
-        if self.timer is not None:
-            self.timer.cancel()
-        for task in self.tasks:
-            task.cancel()
-
-    @property
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """Of the probes under way."""
-        return [task for task in (self.task, self.second) if task is not None]
+        self.at = inf
+        self.hang_up()
+        if self.line is not None:
+            self.line.close()
 
 
 class Prober:
@@ -87,20 +79,26 @@ class Prober:
     def __init__(
         self,
         fleet: Fleet,
-        client: NodeClient,
+        pool: Pool,
         options: Health,
         rng: Random,
         judged: Callable[[Backend, Change], None],
     ) -> None:
-        """`client` is the prober's own, closed with it: a probe must not wait for, nor use up, what requests need."""
+        """`pool` is used to connect only: a probe must not wait for, nor use up, what requests need."""
         self._fleet = fleet
-        self._client = client
+        self._pool = pool
         self._options = options
         self._rng = rng
         self._judged = judged
+        self._loop = asyncio.get_running_loop()
+        self._rules = FieldRules()
         self._watches: dict[str, _Watch] = {}
         self._places = asyncio.Semaphore(MOST)
-        self._probe = _Probe()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._agenda: Agenda[_Watch] = Agenda(GRAIN)
+        self._lateness = Lateness(time.monotonic())
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings = inf
 
     def follow(self, joined: Iterable[Backend], left: Iterable[Backend]) -> None:
         """Probe those who joined at once, and those who left no more."""
@@ -108,21 +106,20 @@ class Prober:
             watch = self._watches.pop(backend.id, None)
             if watch is not None:
                 watch.stop()
-                self._client.pool.forget(backend.instance)
         for backend in joined:
             if backend.id not in self._watches:
                 self._watches[backend.id] = watch = _Watch(backend)
-                self._start(watch)
+                self._begin(watch, time.monotonic())
 
     def suspect(self, backend_id: str) -> None:
         """An attempt on this node failed: ask it now, not when it is its turn."""
         watch = self._watches.get(backend_id)
         if watch is None:
             return
-        if watch.task is not None:
+        if watch.asked:
             watch.again = True
         elif watch.failures < self._options.probe_failures:  # otherwise the fleet knows already
-            self._start(watch)
+            self._begin(watch, time.monotonic())
 
     @property
     def watched(self) -> Mapping[str, object]:
@@ -131,84 +128,159 @@ class Prober:
 
     async def close(self) -> None:
         """Stop all probes and close their connections."""
-        tasks = [task for watch in self._watches.values() for task in watch.tasks]
+        if self._timer is not None:
+            self._timer.cancel()
         for watch in self._watches.values():
             watch.stop()
         self._watches.clear()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start(self, watch: _Watch) -> None:
-        if watch.timer is not None:
-            watch.timer.cancel()
-            watch.timer = None
-        watch.task = asyncio.get_running_loop().create_task(self._ask(watch))
+    # ---- one probe after another -----------------------------------------------------------------------------------
 
-    async def _ask(self, watch: _Watch) -> None:
-        async with self._places:
-            watch.again = False
-            seconds = self._options.probe_timeout * (REPEAT_PATIENCE if watch.failures else 1.0)
-            doubt = asyncio.get_running_loop().call_later(seconds * DOUBT, self._start_second, watch)
-            try:
-                verdict = await self._verdict(watch.backend, seconds)
-            finally:
-                doubt.cancel()
-        watch.task = None
-        if verdict[0] and watch.second is not None:
-            watch.second.cancel()
-            watch.second = None
-        self._concluded(watch, *verdict)
-
-    def _start_second(self, watch: _Watch) -> None:
-        if watch.second is None and not watch.failures:
-            watch.second = asyncio.get_running_loop().create_task(self._ask_second(watch))
-
-    async def _ask_second(self, watch: _Watch) -> None:
-        verdict = await self._verdict(watch.backend, self._options.probe_timeout * (1 - DOUBT))
-        watch.second = None
-        if verdict[0] and watch.task is not None:
-            watch.task.cancel()
-            watch.task = None
-        self._concluded(watch, *verdict)
-
-    def _concluded(self, watch: _Watch, ok: bool, why: str, report: LoadReport | None) -> None:
-        watch.failures = 0 if ok else watch.failures + 1
-        if self._watches.get(watch.backend.id) is not watch:
+    def _begin(self, watch: _Watch, now: float) -> None:
+        watch.at, watch.again = inf, False
+        watch.patience = self._options.probe_timeout * (REPEAT_PATIENCE if watch.failures else 1.0)
+        line, watch.line = watch.line, None
+        if line is not None and line.open and line.instance is watch.backend.instance:
+            watch.asked.append(line)
+            self._wait(watch, now)
+            line.ask()
             return
-        if watch.timer is not None:
-            watch.timer.cancel()
-            watch.timer = None
-        soon = watch.again or 0 < watch.failures < self._options.probe_failures
-        wait = next_wait(self._options.probe_interval, soon, self._rng)
-        if watch.task is None:
-            watch.timer = asyncio.get_running_loop().call_later(wait, self._start, watch)
+        if line is not None:
+            line.close()
+        self._dial(watch, self._wait)
+
+    def _wait(self, watch: _Watch, now: float) -> None:
+        """For the first probe, and for a repeated one, which gets no second beside it."""
+        watch.lost = self._lateness.lost(now)
+        if watch.failures:
+            self._put(watch, now + watch.patience, self._over)
+        else:
+            self._put(watch, now + watch.patience * DOUBT, self._doubt)
+
+    def _doubt(self, watch: _Watch, now: float) -> None:
+        self._put(watch, now + watch.patience * (1 - DOUBT), self._over)
+        self._dial(watch, None)
+
+    def _over(self, watch: _Watch, now: float) -> None:
+        """Time is up: for the node, unless it is us who were late."""
+        more = more_time(watch.patience, self._lateness.lost(now) - watch.lost)
+        if more:
+            watch.lost += more
+            self._put(watch, now + more, self._over)
+            return
+        hung = watch.hang_up()
+        if more is None:
+            self._begin(watch, now)
+            return
+        for _ in hung:
+            self._concluded(watch, False, "no answer in time")
+
+    def _dial(self, watch: _Watch, begun: Callable[[_Watch, float], None] | None) -> None:
+        """Ask on a new connection. `begun` is told when there is a place for it; it judges what takes too long."""
+        line = ProbeLine(watch.backend.instance, self._rules, partial(self._heard, watch))
+        watch.asked.append(line)
+        line.task = task = self._loop.create_task(self._connect(watch, line, begun))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, watch: _Watch, line: ProbeLine, begun: Callable[[_Watch, float], None] | None) -> None:
+        async with self._places:
+            if begun is not None:
+                begun(watch, time.monotonic())
+            try:
+                line.head = _head(line.instance, self._options.probe_timeout)
+                await self._pool.dial(line, line.instance, 2 * self._options.probe_timeout)
+            except WireError as error:
+                line.task = None
+                self._heard(watch, line, error)
+                return
+        line.task = None
+        line.ask()
+
+    def _heard(self, watch: _Watch, line: ProbeLine, result: Answer | WireError) -> None:
+        """An answer, or the end of a connection. What comes after the verdict is no news."""
+        if line not in watch.asked:
+            return
+        watch.asked.remove(line)
+        if line.used and isinstance(result, ClosedUnanswered):  # while it was idle: a new one tells whether it is there
+            self._dial(watch, None)
+            return
+        ok, why = judge(result)
+        if ok:
+            watch.hang_up()
+        if line.open:
+            if watch.line is not None:
+                watch.line.close()
+            watch.line = line
+        self._concluded(watch, ok, why, result)
+
+    def _concluded(self, watch: _Watch, ok: bool, why: str, result: Answer | WireError | None = None) -> None:
+        backend, options, now = watch.backend, self._options, time.monotonic()
+        first = watch.failures == 0 and backend.standing.probed is None
+        watch.failures = 0 if ok else watch.failures + 1
+        if self._watches.get(backend.id) is not watch:
+            return
+        if not watch.asked:
+            soon = watch.again or 0 < watch.failures < options.probe_failures
+            wait = next_wait(options.probe_interval, soon, self._rng)
+            if first and ok:  # nodes that joined together part at once
+                wait *= self._rng.random()
+            self._put(watch, now + wait, self._begin)
+        change = self._fleet.probed(backend.id, ok, now, why)
+        if isinstance(result, Answer) and result.report is not None:
+            self._fleet.reported(backend.id, result.report, now)
+        self._judged(backend, change)
+
+    # ---- one timer for all -----------------------------------------------------------------------------------------
+
+    def _put(self, watch: _Watch, at: float, step: Callable[[_Watch, float], None]) -> None:
+        watch.step = step
+        self._agenda.put(watch, at)
+        if watch.at < self._rings:
+            self._set_timer(time.monotonic())
+
+    def _set_timer(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings = min(self._agenda.next, now + LOOK)
+        self._lateness.expect(now, self._rings)
+        self._timer = self._loop.call_later(max(0.0, self._rings - now), self._ring)
+
+    def _ring(self) -> None:
+        self._timer, self._rings = None, -inf
         now = time.monotonic()
-        change = self._fleet.probed(watch.backend.id, ok, now, why)
-        if report is not None:
-            self._fleet.reported(watch.backend.id, report, now)
-        self._judged(watch.backend, change)
-
-    async def _verdict(self, backend: Backend, seconds: float) -> tuple[bool, str, LoadReport | None]:
-        try:
-            answer = await self._client.attempt(backend, self._probe, seconds * 1000)
-        except Refused as busy:
-            return True, "busy", busy.report
-        except DeadlineMissed:
-            return False, "no answer in time", None
-        except WireError as error:
-            return False, error.detail, None
-        answer.discard()
-        ok, why = judge(answer)
-        return ok, why, answer.report
+        for watch in self._agenda.due(now + _EARLY):
+            assert watch.step is not None
+            watch.step(watch, now)
+        if self._watches:
+            self._set_timer(time.monotonic())
+        else:
+            self._rings = inf
+            self._lateness.expect(now, inf)
 
 
-def judge(answer: Answer) -> tuple[bool, str]:
+def _head(instance: Instance, patience: float) -> bytes:
+    """GET /v2/health/ready, which our nodes and every server of the Open Inference Protocol answer.
+
+    Raises BadRequest for an address that is none.
+    """
+    patience_ms = str(max(1, int(patience * 1000)))
+    fields = [("Host", instance.address), (BUDGET_MS, patience_ms), ("User-Agent", "fleetgate-probe")]
+    return f"{request_line('GET', READY_PATH)}{field_lines(fields)}\r\n".encode()
+
+
+def judge(result: Answer | WireError) -> tuple[bool, str]:
     """What a probe's answer means. 429 is Consul's word for a warning: it serves, but not well."""
-    if answer.status == 429:
+    if isinstance(result, WireError):
+        return False, result.detail
+    if result.refused:
+        return True, "busy"
+    if result.status == 429:
         return True, "degraded: it answers 429"
-    if 200 <= answer.status < 300:
+    if 200 <= result.status < 300:
         return True, ""
-    return False, f"it is not ready: it answers {answer.status}"
+    return False, f"it is not ready: it answers {result.status}"
 
 
 def next_wait(interval: float, soon: bool, rng: Random) -> float:

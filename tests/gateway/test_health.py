@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class Probing:
     client: NodeClient = field(init=False)
     prober: Prober = field(init=False)
     verdicts: list[str] = field(default_factory=list)
+    lost: int = 0  # verdicts against a node
     bell: asyncio.Condition = field(default_factory=asyncio.Condition)
     ringing: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -39,7 +41,7 @@ class Probing:
         rng = Random(1)
         self.fleet = Fleet(self.options, rng)
         self.client = NodeClient(1.0, 1 << 16)
-        self.prober = Prober(self.fleet, self.client, self.options, rng, self.judged)
+        self.prober = Prober(self.fleet, self.client.pool, self.options, rng, self.judged)
 
     def adopt(self, *nodes: FakeNode, now: float = 0.0) -> None:
         change = self.fleet.adopt(Snapshot(instances=frozenset(node.instance() for node in nodes)), now)
@@ -47,6 +49,7 @@ class Probing:
 
     def judged(self, backend: Backend, change: Change) -> None:
         self.verdicts.append(backend.id)
+        self.lost += backend.standing.probe_failures > 0
         self.prober.follow(change.joined, change.left)
         task = asyncio.ensure_future(self.ring())
         self.ringing.add(task)
@@ -142,6 +145,82 @@ async def test_a_probe_that_was_lost_on_its_way_is_made_up_for_by_a_second() -> 
         await one.until(lambda: one.probed(node))
         assert one.verdicts == [node.instance().id]
         assert node.probes == 2
+
+
+async def test_a_gateway_without_cpu_blames_nobody() -> None:
+    options = Health(probe_interval=0.05, probe_timeout=0.4)
+    async with FakeNode(close_idle=True) as node, probing(options) as one:
+        one.adopt(node)
+        await one.until(lambda: one.probed(node))
+        loop, over, turns = asyncio.get_running_loop(), asyncio.Event(), iter(range(10))
+
+        def busy() -> None:  # every turn of the loop takes long, and a connection takes several
+            time.sleep(0.15)
+            over.set() if next(turns, None) is None else loop.call_soon(busy)
+
+        loop.call_soon(busy)
+        await over.wait()
+        known = len(one.verdicts)
+        await one.until(lambda: len(one.verdicts) >= known + 2)
+        assert one.probed(node)
+        assert one.lost == 0
+
+
+async def test_after_a_loop_that_was_away_for_long_nothing_is_said_and_the_node_asked_anew() -> None:
+    options = Health(probe_interval=3600.0, probe_timeout=0.4)
+    async with FakeNode(ready=0) as node, probing(options) as one:
+        one.adopt(node)
+        await node.wait(lambda n: n.probes == 2)
+        time.sleep(0.8)  # noqa: ASYNC251 - the loop is to be blocked
+        node.ready = 200
+        await one.until(lambda: one.probed(node))
+        assert one.verdicts == [node.instance().id]
+        assert node.probes == 3
+
+
+async def test_a_loop_that_was_away_does_not_save_a_node_that_hangs() -> None:
+    options = Health(probe_interval=3600.0, probe_timeout=0.4)
+    async with FakeNode(ready=0) as node, probing(options) as one:
+        one.adopt(node)
+        await node.wait(lambda n: n.probes == 2)
+        time.sleep(0.3)  # noqa: ASYNC251 - the loop is to be blocked
+        await one.until(lambda: one.probed(node) is False)
+
+
+async def test_a_node_that_closes_idle_connections_is_asked_on_new_ones() -> None:
+    async with FakeNode(close_idle=True) as node, probing(OFTEN) as one:
+        one.adopt(node)
+        await one.until(lambda: len(one.verdicts) >= 5)
+        assert one.probed(node)
+        assert one.fleet.backends[node.instance().id].standing.probe_failures == 0
+
+
+async def test_a_node_that_moved_is_asked_where_it_is_now() -> None:
+    async with FakeNode(name="one") as before, FakeNode(name="one", ready=503) as after, probing(OFTEN) as one:
+        one.adopt(before)
+        await one.until(lambda: one.probed(before))
+        one.adopt(after)
+        await one.until(lambda: one.probed(after) is False)
+        await before.wait(lambda node: not node.open)
+
+
+async def test_connections_of_lost_probes_are_not_kept() -> None:
+    async with FakeNode(ready=0) as node, probing(OFTEN) as one:
+        one.adopt(node)
+        await one.until(lambda: len(one.verdicts) >= 6)
+        await node.wait(lambda n: len(n.open) <= 2)
+
+
+async def test_nodes_that_join_together_are_not_asked_together_for_long() -> None:
+    options = Health(probe_interval=1.0, probe_timeout=5.0)
+    async with FakeNode() as node, probing(options) as one:
+        one.adopt(*[FakeNode(name=f"node-{number}", port=node.port) for number in range(50)])
+        await one.until(lambda: len(one.verdicts) == 50)
+        moments = set()
+        for count in range(51, 100):
+            await one.until(lambda count=count: len(one.verdicts) >= count)
+            moments.add(round(time.monotonic(), 2))
+        assert len(moments) > 10
 
 
 async def test_a_suspected_node_is_asked_now_and_not_when_it_is_its_turn() -> None:
