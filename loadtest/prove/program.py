@@ -62,6 +62,12 @@ class Program:
             raise DidNotStart(f"{self.name} did not become ready; its log is {self.log}")
         self.addresses = line.decode().split()
 
+    @property
+    def pid(self) -> int:
+        """Of its process, once it was started."""
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         """SIGKILL, SIGSTOP, SIGCONT, SIGTERM."""
         assert self._process is not None

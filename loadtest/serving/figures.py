@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.prove.program import DidNotStart
-from loadtest.serving import lag, small_first, switch
+from loadtest.serving import lag, small_first, switch, unload
 
-MEASURES = {"lag": lag.measure, "small": small_first.measure, "switch": switch.measure}
+MEASURES = {"lag": lag.measure, "small": small_first.measure, "switch": switch.measure, "unload": unload.measure}
 WIDTH = 160  # of a file or a pipe
 
 

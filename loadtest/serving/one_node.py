@@ -30,6 +30,13 @@ class OneNode:
     address: str
     client: aiohttp.ClientSession
     models: Path
+    pid: int
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that it holds, as Linux counts it."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS:"))
 
     def url(self, path: str) -> str:
         """Of a call to it."""
@@ -44,6 +51,12 @@ class OneNode:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         async with self.client.post(self.url(f"/v2/repository/models/{MODEL}/{verb}"), headers=headers) as answer:
             answer.raise_for_status()
+
+    async def versions(self) -> set[str]:
+        """Those of its model that it holds, READY or about to leave."""
+        async with self.client.post(self.url("/v2/repository/index")) as answer:
+            entries = await answer.json(content_type=None)
+        return {each["version"] for each in entries if each["state"] != "UNAVAILABLE"}
 
 
 @asynccontextmanager
@@ -62,7 +75,7 @@ async def one_node(*options: str, changes: Mapping[str, object] | None = None) -
             async with aiohttp.ClientSession(
                 timeout=timeout, connector=aiohttp.TCPConnector(limit=0), skip_auto_headers=("Content-Type",)
             ) as client:
-                yield OneNode(program.addresses[0], client, models)
+                yield OneNode(program.addresses[0], client, models, program.pid)
         finally:
             await program.leave()
 

@@ -1,12 +1,15 @@
 """Frozen models for tests: the packaged one, shared by all, and toys made on the spot."""
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 
+from node.session import Session
 from repository import graph, manifest
 from repository.packaged import ensure
+from tests.fakes.session import Sessions
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "samples"
@@ -17,7 +20,26 @@ def packaged() -> Path:
     return ensure(ROOT / "var" / "models", lambda _: None)
 
 
-def toy(directory: Path, function: Callable, *inputs: tf.TensorSpec, buckets: tuple[int, ...] = (1, 2, 4)) -> Path:
+class WarmSessions(Sessions):
+    """Opens sessions of TensorFlow, with two threads and two runners; remembers them only as long as others do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warm: list[weakref.ref[Session]] = []
+
+    def __call__(self, place: Path, *, gently: bool = False) -> Session:
+        session = Session.load(place, 2, 2, device="cpu", gently=gently)
+        self.warm.append(weakref.ref(session))
+        return session
+
+
+def toy(
+    directory: Path,
+    function: Callable,
+    *inputs: tf.TensorSpec,
+    buckets: tuple[int, ...] = (1, 2, 4),
+    version: str = "1",
+) -> Path:
     """Freeze a Python function of named tensors into `directory`; its answers are called out_0, out_1, …"""
 
     def named(*arguments: tf.Tensor) -> list[tf.Tensor]:
@@ -34,7 +56,7 @@ def toy(directory: Path, function: Callable, *inputs: tf.TensorSpec, buckets: tu
         directory,
         manifest.Manifest(
             name="toy",
-            version="1",
+            version=version,
             inputs=frozen.inputs,
             outputs=frozen.outputs,
             tensorflow=tf.__version__,

@@ -7,21 +7,12 @@ import msgspec
 import tensorflow as tf
 
 from node.config import Models, Session
-from node.session import Session as WarmSession
-from tests.fakes.artefacts import toy
+from tests.fakes.artefacts import WarmSessions, toy
 from tests.fakes.serving import Serving, serving
-from tests.fakes.session import Sessions
 from wire.headers import INFERENCE_HEADER_LENGTH
 
 BUCKETS = (1, 2, 4)
 COUNTS = (3, 5, 7, 1, 6, 11, 2, 9)
-
-
-class RealSessions(Sessions):
-    """Sessions of TensorFlow."""
-
-    def __call__(self, place: Path, *, gently: bool = False) -> WarmSession:
-        return WarmSession.load(place, 2, 2, device="cpu", gently=gently)
 
 
 def doubled(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -53,7 +44,7 @@ async def tensors(node: Serving, rows: list[list[float]]) -> tuple[list[list[flo
 async def test_odd_numbers_of_rows_run_in_warmed_sizes_and_come_back_as_they_were_asked(tmp_path: Path) -> None:
     place = toy(tmp_path / "toy" / "1", doubled, tf.TensorSpec((None, 3), tf.float32, name="x"), buckets=BUCKETS)
     options = {"models": Models(artefacts=(str(place),)), "session": Session(threads=2, runners=2)}
-    async with serving(tmp_path, sessions=RealSessions(), **options) as node:
+    async with serving(tmp_path, sessions=WarmSessions(), **options) as node:
         asked, answers = [], []
         for number, count in enumerate(COUNTS * 2):
             rows = [[float(number), float(row), 0.5] for row in range(count)]
