@@ -40,6 +40,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("up", help="start a whole fleet on this machine")
     parser.add_argument("--light", type=int, default=2, metavar="N", help="light nodes (2)")
     parser.add_argument("--heavy", type=int, default=1, metavar="N", help="heavy nodes, for oversized images (1)")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes of the gateway, behind one port (1)")
     parser.add_argument("--model", type=Path, metavar="ARTEFACT", help="a frozen artefact (the packaged model)")
     parser.add_argument("--host", default=HOST, help=f"public address ({HOST})")
     parser.add_argument("--port", type=int, default=8080, help="public port (8080)")
@@ -89,6 +90,8 @@ async def _up(args: argparse.Namespace, console: Console) -> int:
 def _check(args: argparse.Namespace) -> None:
     if args.light < 0 or args.heavy < 0 or not args.light + args.heavy:
         raise CannotStart("a fleet needs at least one node: --light or --heavy must be above 0")
+    if args.workers is not None and args.workers < 1:
+        raise CannotStart(f"--workers must be at least 1, not {args.workers}")
     for port, flag in ((args.port, "--port"), (args.operator_port, "--operator-port")):
         if not 0 <= port <= 65535:
             raise CannotStart(f"{flag} must be between 0 and 65535, not {port}")
@@ -176,6 +179,7 @@ def _fleet(args: argparse.Namespace, artefact: Path, registry: str, token: str) 
         [
             *("gateway", "--host", args.host, "--port", str(args.port)),
             *("--operator-port", str(args.operator_port), *common),
+            *(() if args.workers is None else ("--workers", str(args.workers))),
         ],
         logs / f"{_label(args)}-gateway.log",
         _environment(GatewayConfig, **{TOKEN: token}),

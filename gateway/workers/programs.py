@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HANDOVER_FLAG, WORKER_FLAG = "--handover", "--worker-fd"
+CHECK_SECONDS = 30.0  # an interpreter on a busy machine starts in 5; meanwhile no other wish is fulfilled
 
 
 class Programs:
     """Commands, from the way in which this program was called."""
 
-    def __init__(self, command: Sequence[str], arguments: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], arguments: Sequence[str], check_seconds: float = CHECK_SECONDS) -> None:
         """`command` runs a gateway with `arguments`, those of the first start."""
+        self._check_seconds = check_seconds
         self.worker = [*command, WORKER_FLAG]
         self._called = [*command, *_without_handover(arguments)]
 
@@ -32,7 +34,15 @@ class Programs:
             )
         except OSError as error:  # an interpreter that is being replaced is away for a moment
             return f"{self._called[0]}: {error.strerror or error}"
-        _, said = await process.communicate()
+        try:
+            async with asyncio.timeout(self._check_seconds):
+                _, said = await process.communicate()
+        except TimeoutError:
+            return f"it has not checked the configuration within {self._check_seconds:g} s"
+        finally:
+            if process.returncode is None:  # it hangs, or we are told to stop
+                process.kill()
+                await process.wait()
         if not process.returncode:
             return ""
         lines = said.decode(errors="replace").strip().splitlines()

@@ -148,6 +148,16 @@ def test_a_killed_supervisor_leaves_no_orphans() -> None:
             os.close(fd)
 
 
+def test_a_gateway_of_several_workers_comes_up_and_leaves_with_all_of_them() -> None:
+    with Up("--light", "1", "--heavy", "0", "--workers", "2") as fleet:
+        workers = [worker["pid"] for worker in fleet.fleet()["workers"]]
+        assert "cat" in json.loads(fleet.post(CAT)[2])[0]["label"].lower()
+        assert len(workers) == 2
+        assert all(map(_alive, workers))
+        assert fleet.stop() == 0
+    assert not any(map(_alive, workers))
+
+
 def test_a_port_in_use_is_one_clear_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -173,6 +183,7 @@ def test_a_broken_artefact_is_one_clear_line(tmp_path: object) -> None:
     ("arguments", "said"),
     [
         (["--port", "99999"], "--port must be between 0 and 65535, not 99999"),
+        (["--workers", "0"], "--workers must be at least 1, not 0"),
         (["--light", "0", "--heavy", "0"], "a fleet needs at least one node"),
         (["--var", __file__], "cannot make the packaged model"),
     ],

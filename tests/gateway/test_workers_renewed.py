@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import sys
 from pathlib import Path
 
 from aiohttp import web
@@ -130,6 +131,28 @@ async def test_a_file_that_breaks_its_reader_changes_nothing(tmp_path: Path):
 
 async def test_a_program_that_is_away_does_not_take_over(tmp_path: Path):
     assert "No such file" in await Programs([str(tmp_path / "python")], []).unfit()
+
+
+async def test_a_program_that_hangs_does_not_take_over_and_is_ended(tmp_path: Path):
+    mark = tmp_path / "pid"
+    hanging = f"import os, sys, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    why = await Programs([sys.executable, "-c", hanging], [], check_seconds=2.0).unfit()
+
+    assert why == "it has not checked the configuration within 2 s"
+    assert not alive(int(mark.read_text()))
+
+
+async def test_a_check_is_ended_when_the_gateway_is_told_to_stop(tmp_path: Path):
+    mark = tmp_path / "pid"
+    hanging = f"import os, sys, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    checking = asyncio.create_task(Programs([sys.executable, "-c", hanging], []).unfit())
+    while not mark.exists() or not mark.read_text():
+        await asyncio.sleep(0.01)
+    checking.cancel()
+    await asyncio.gather(checking, return_exceptions=True)
+
+    assert checking.cancelled()
+    assert not alive(int(mark.read_text()))
 
 
 async def test_a_folder_that_was_swept_away_is_made_anew(tmp_path: Path):
