@@ -28,6 +28,7 @@ RATE_WINDOW = 30.0  # seconds over which a node's share of traffic is told
 ERROR_ALPHA = 0.05
 CAPACITY_MAX = 1024
 COUNT_MAX = 1_000_000  # requests a node may say it has
+LINE_WAIT = 1.0  # seconds for the stream's line after a refusal; without one the refusal had another reason
 FOREIGN_FRESH = 3.0  # seconds a node's report about others' requests is believed
 
 
@@ -330,15 +331,30 @@ class Backend:
         self.foreign_until = now + min(FOREIGN_FRESH, share_ms * 1e-3 / self.capacity)
         return True
 
-    def refused(self, now: float) -> None:
-        """It said it is full: others keep it busy for about one request's time."""
+    def refused(self, now: float) -> tuple[float, float]:
+        """It said it is full: others keep it busy for about one request's time. Until when by this guess, and when the
+        guess is to be forgotten."""
         if self.gateways > 1:  # another gateway was faster; the stream's next line will tell exactly
-            self.others = sorted([*self.others, now + max(0.01, self.service_ms * 1e-3)])
+            until = now + max(0.01, self.service_ms * 1e-3)
+            self.others = sorted([*self.others, until])
             self.foreign = len(self.others)
-            return
+            return until, max(until, now + LINE_WAIT)
         self.foreign = max(self.foreign, self.capacity - self.in_flight + 1)
         self.foreign_at = now
         self.foreign_until = now + min(1.0, max(0.05, self.service_ms * 1e-3))
+        return self.foreign_until, self.foreign_until
+
+    def forget_refusal(self, until: float, now: float) -> None:
+        """The guess that a refusal made is old; what was heard since, from its stream or in a report, stands."""
+        if until in self.others:
+            self.others.remove(until)
+            self.foreign = len(self.others)
+            if self.capacity > 1:
+                self._crowd()
+            self._move_up(now)
+        elif self.foreign_until == until:
+            self.foreign = 0
+            self.foreign_until = NEVER
 
     def forget_foreign(self, now: float) -> bool:
         """Reports grow old; true when one did."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 from operator import attrgetter
 from random import Random
 from typing import TYPE_CHECKING
@@ -50,7 +52,9 @@ class Fleet:
         self._catalogue = Catalogue()
         self._serial = 0
         self._dirty = False
-        self._next_change = math.inf
+        self._next_verdict = self._next_change = math.inf
+        self._guesses: list[tuple[float, int, float, Backend]] = []  # a heap: when refusals are to be forgotten
+        self._refusals = count()
 
     def __repr__(self) -> str:
         return f"<Fleet {list(self._backends.values())}>"
@@ -173,6 +177,12 @@ class Fleet:
             backend.share(said.gateways, said.light_ms, said.heavy_ms, now)
             self.settle(backend)
 
+    def refused(self, backend: Backend, now: float) -> None:
+        """A node said it is full: it is left alone for about one request's time, not longer. Settle it afterwards."""
+        until, forget_at = backend.refused(now)
+        heappush(self._guesses, (forget_at, next(self._refusals), until, backend))
+        self._plan()
+
     def unshared(self, backend_id: str, now: float) -> None:
         """A node's stream is gone: its reports must do."""
         backend = self._backends.get(backend_id)
@@ -224,14 +234,21 @@ class Fleet:
     # ---- who is usable ---------------------------------------------------------------------------------------------
 
     def refresh_if_due(self, now: float) -> None:
-        """Let time do its work: ejections that end, flapping that calmed down."""
+        """Let time do its work: ejections that end, flapping that calmed down, refusals that are long ago."""
         if self._dirty or now >= self._next_change:
-            self.refresh(now)
+            self._end_guesses(now)
+            if self._dirty or now >= self._next_verdict:
+                self.refresh(now)
 
     @property
     def next_change(self) -> float:
-        """When a verdict may change by time alone."""
+        """When a verdict, or a guess about a load, may change by time alone."""
         return self._next_change
+
+    @property
+    def next_verdict(self) -> float:
+        """When a verdict may change by time alone."""
+        return self._next_verdict
 
     def refresh(self, now: float) -> None:
         """Judge everybody anew and bring the index up to date."""
@@ -240,7 +257,8 @@ class Fleet:
         backends = self._backends.values()
         for backend in backends:
             self._judge(backend, now)
-        self._next_change = min((each.standing.next_change(now) for each in backends), default=math.inf)
+        self._next_verdict = min((each.standing.next_change(now) for each in backends), default=math.inf)
+        self._plan()
         chosen, self.panic = choose(backends, self.health.panic_share)
         for backend in backends:
             if backend.id not in chosen:
@@ -248,6 +266,16 @@ class Fleet:
             elif not backend.usable:
                 backend.usable = True
                 self._atlas.peers_of(backend).welcome(backend)
+
+    def _end_guesses(self, now: float) -> None:
+        while self._guesses and self._guesses[0][0] <= now:
+            _, _, until, backend = heappop(self._guesses)
+            backend.forget_refusal(until, now)
+            self.settle(backend)
+        self._plan()
+
+    def _plan(self) -> None:
+        self._next_change = min(self._next_verdict, self._guesses[0][0]) if self._guesses else self._next_verdict
 
     def _judge(self, backend: Backend, now: float) -> None:
         standing = backend.standing

@@ -43,7 +43,7 @@ class Refusals:
         """Nobody usable may take it."""
         if lane.tried and populated(lane.everywhere):
             return NoNode("Every usable node was tried", headers=self._retry_after(1.0))
-        wait = min(self._fleet.next_change - now, 2.0 * self._fleet.health.probe_interval)
+        wait = min(self._fleet.next_verdict - now, 2.0 * self._fleet.health.probe_interval)
         kind = "heavy" if ticket.heavy else "light"
         return NoNode(f"No usable node for {kind} work", headers=self._retry_after(wait))
 

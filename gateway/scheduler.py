@@ -245,7 +245,7 @@ class Scheduler:
 
     def refused(self, lease: Lease, now: float) -> None:
         """The node is fuller than we knew: leave it alone for about one request's time."""
-        lease.backend.refused(now)
+        self.fleet.refused(lease.backend, now)
 
     def explained(self, lease: Lease) -> Decision:
         """The short explanation, from what the lease remembers."""

@@ -203,7 +203,7 @@ class Sharing:
         self._look = None
         now = time.monotonic()
         for lease in self.grants.overdue(now):
-            lease.backend.refused(now)
+            self._fleet.refused(lease.backend, now)
             self._fleet.settle(lease.backend)
             self.decided(lease, False)
         if self.grants.open and self._look is None:

@@ -20,6 +20,8 @@ from tests.fakes.routing import (
     ticket,
 )
 from wire.errors import Hopeless
+from wire.grants import Others
+from wire.load_report import LoadReport
 
 # ---- claiming and waiting --------------------------------------------------------------------------------------------
 
@@ -279,3 +281,59 @@ def test_it_says_in_one_line_what_it_is():
     assert repr(scheduler_of(fleet_named("l1"))) == (
         "<Scheduler earliest_finish <Queue 0 light 0 heavy> <Fleet [<Backend l1 healthy 0/1>]>>"
     )
+
+
+# ---- refusals by nodes -----------------------------------------------------------------------------------------------
+
+
+def refused(gateways: int = 0) -> Scheduler:
+    """Of a fleet of one node that has just refused a request. One takes it 0.1 s, and it serves so many gateways."""
+    scheduler = scheduler_of(fleet_named("l1"))
+    scheduler.fleet.backends["l1"].service_ms = 100.0
+    if gateways:
+        scheduler.fleet.shared("l1", Others(gateways, [], []), 0.5)
+    lease = given(scheduler, ticket(at=1.0), 1.0)
+    lease.busy(1.0)
+    assert scheduler.submit(ticket("early", at=1.01), 1.01) is None
+    return scheduler
+
+
+@pytest.mark.parametrize("gateways", [0, 1, 2])
+def test_a_node_that_refused_is_used_again_after_about_one_request(gateways: int):
+    scheduler = refused(gateways)
+    again = scheduler.next_wake(1.01)
+    assert again is not None
+    assert 1.01 < again <= 1.1
+    assert bound(scheduler, 1.1) == {"early": "l1"}
+
+
+@pytest.mark.parametrize("gateways", [0, 1, 2])
+def test_an_idle_node_that_refused_long_ago_is_given_the_next_request_at_once(gateways: int):
+    """It tells of nobody else's requests, and no probe has come since."""
+    scheduler = refused(gateways)
+    assert scheduler.cancel(next(iter(scheduler.queue.heads()))[2])
+    given(scheduler, ticket(at=2.1), 2.1)
+
+
+def test_what_a_node_reports_after_its_refusal_stands_longer_than_the_guess():
+    scheduler = refused()
+    scheduler.fleet.reported("l1", LoadReport(named_metrics={"inflight": 2.0, "work_ms": 1600.0}), 1.02)
+    assert scheduler.bind(1.2) == []
+    assert bound(scheduler, 1.81) == {"early": "l1"}
+
+
+def test_what_a_stream_says_after_a_refusal_stands_longer_than_the_guess():
+    scheduler = refused(2)
+    scheduler.fleet.shared("l1", Others(2, [800.0], []), 1.02)
+    assert scheduler.bind(1.2) == []
+    scheduler.fleet.shared("l1", Others(2, [], []), 1.3)
+    assert bound(scheduler, 1.3) == {"early": "l1"}
+
+
+def test_refusals_by_a_node_that_left_end_without_it():
+    scheduler = refused()
+    scheduler.fleet.probed("l1", False, 1.02)
+    scheduler.fleet.adopt(snapshot(node("l2")), 1.03)
+    assert bound(scheduler, 1.03) == {"early": "l2"}
+    scheduler.fleet.refresh_if_due(2.0)
+    assert scheduler.fleet.next_change == float("inf")
