@@ -56,8 +56,10 @@ class Batcher:
         self._aging = options.aging
         self._cache = cache
         self._jobs = Jobs(room, self._dropped)
-        self._running = Running(self._jobs, runners, costs, options, hang_seconds, watch.ran)
-        self._decoding = Decoding(self._jobs, decoders, runners, costs, decode, self._running.push, watch.decoded)
+        self._running = Running(self._jobs, runners, costs, options, hang_seconds, watch.ran, self._pump)
+        self._decoding = Decoding(
+            self._jobs, decoders, runners, costs, decode, self._running.push, watch.decoded, self._pump
+        )
 
     async def run(self, job: Job) -> list[Arrays]:
         """The outputs of every row of `job`. Raises a row of the error table; cancelling takes the job out."""
@@ -72,8 +74,10 @@ class Batcher:
             async with asyncio.timeout_at(job.deadline):
                 await future
         except TimeoutError:
+            self._leave(job)
             raise too_late(job) from None
         finally:
+            self._leave(job)
             self._jobs.remove(job)
             self._pump()
         return [row.outputs for row in job.rows if row.outputs is not None]
@@ -87,6 +91,10 @@ class Batcher:
     def running(self) -> int:
         """Rows that a thread works on."""
         return self._jobs.stages[Stage.DECODING] + self._jobs.stages[Stage.RUNNING]
+
+    def _leave(self, job: Job) -> None:
+        self._running.leave(job)
+        self._decoding.leave(job)
 
     def _enter(self, row: Row) -> None:
         if self._cache is not None and self._cache.follows(row):
@@ -111,5 +119,5 @@ class Batcher:
 
     def _pump(self) -> None:
         """Give every idle thread its next work; runners first, as decoders go by how many of them are left idle."""
-        self._running.start(self._pump)
-        self._decoding.start(self._pump)
+        self._running.start()
+        self._decoding.start()

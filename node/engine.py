@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from functools import partial
@@ -18,7 +18,6 @@ from node.tensors import dtype_of
 from node.work import Array, Arrays, Bucket
 from node.workers import Workers
 from repository.manifest import Manifest, Preprocessing, TensorSpec, read_labels
-from wire.errors import ModelFailed
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +59,10 @@ class Open(Protocol):
         ...
 
 
+class NoSession(Exception):
+    """A run came too late for a session that was left, or too early for the next."""
+
+
 class State(StrEnum):
     """Of an engine."""
 
@@ -83,10 +86,13 @@ class Engine:
         self.device = ""
         self.run_ms: dict[int, float] = {}  # by batch size, measured once warm
         self.hangs = 0  # sessions lost to a hang since the last batch that went well
+        self.session = 0  # which one it is, counted from 1
         self._open_session = open_session
         self._loader = loader
         self._pause = pause
         self._session: Runs | None = None
+        self._open_seconds = 0.0
+        self._then: Callable[[bool], None] | None = None
         self._sick = asyncio.Event()
         self._users = 0
         self._unused = asyncio.Event()
@@ -104,6 +110,11 @@ class Engine:
     def hopeless(self) -> bool:
         """Hung again and again: only a new process can help."""
         return self.hangs >= _MOST_HANGS
+
+    @property
+    def rebuild_seconds(self) -> float:
+        """How long rebuilding will take, if it goes at once."""
+        return self._pause + self._open_seconds
 
     @property
     def batched(self) -> bool:
@@ -141,10 +152,14 @@ class Engine:
 
         `gently`, beside requests that are being served, nothing is measured: it would tell of them.
         """
+        start = monotonic()
         session, self.run_ms = await self._loader.call(partial(self._open_and_measure, gently), seconds)
+        self._open_seconds = monotonic() - start
+        self.session += 1
         self._session, self.buckets, self.device = session, session.buckets, session.device
         self._sick.clear()
         self._become(State.READY, "")
+        self._tell(True)
 
     async def keep(self) -> None:
         """Rebuild the session whenever it falls sick. Runs until cancelled, or hopeless."""
@@ -152,6 +167,7 @@ class Engine:
             await self._sick.wait()
             if self.hopeless:
                 self.why += f"; given up after {self.hangs} hung sessions: restart this node"
+                self._tell(False)
                 return
             pause = self._pause
             while self.state is not State.READY:
@@ -163,6 +179,7 @@ class Engine:
                     # Whatever it is, the next try may go well, and until then the node says that it is unhealthy.
                     log.exception("session cannot be rebuilt", extra={"model": self.title})
                     self.why = f"the session could not be rebuilt: {error}"
+                    self._tell(False)
 
     def run(self, inputs: Arrays) -> Arrays:
         """One batch. Blocking. Raises what the session raises."""
@@ -172,15 +189,18 @@ class Engine:
         """Run one harmless row: what fails now fails for everybody. Blocking."""
         self._present().probe()
 
-    def went_well(self) -> None:
-        """A batch was answered."""
-        self.hangs = 0
+    def went_well(self, session: int) -> None:
+        """A batch was answered by a session, perhaps by one that was left meanwhile."""
+        if session == self.session and self.state is State.READY:
+            self.hangs = 0
 
-    def fell_sick(self, why: str, *, hung: bool) -> None:
-        """The session hangs or fails on everything: leave it and build another."""
-        if self.state is not State.READY:
-            return
+    def fell_sick(self, why: str, *, hung: bool, then: Callable[[bool], None]) -> None:
+        """The session, which is there, hangs or fails on everything: leave it and build another.
+
+        `then` is told once whether that went well at the first try.
+        """
         self.hangs += hung
+        self._then = then
         log.error("session is sick", extra={"model": self.title, "why": why})
         self._become(State.SICK, why)
         self._session = None  # not closed: whatever hangs in it would hang its closing
@@ -190,17 +210,23 @@ class Engine:
         """Release the session."""
         session, self._session = self._session, None
         self._become(State.CLOSED, why)
+        self._tell(False)
         if session is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(5):
                     await self._loader.call(session.close)
+
+    def _tell(self, well: bool) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then(well)
 
     def _become(self, state: State, why: str) -> None:
         self.state, self.why, self.since = state, why, monotonic()
 
     def _present(self) -> Runs:
         if self._session is None:
-            raise ModelFailed(f"{self.title} has no session")
+            raise NoSession(f"{self.title} has no session")
         return self._session
 
     def _open_and_measure(self, gently: bool) -> tuple[Runs, dict[int, float]]:

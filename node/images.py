@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from node import framing, jpeg, png
 from repository.manifest import Preprocessing
@@ -73,6 +73,9 @@ class Reader:
             image = Image.open(io.BytesIO(data), formats=[header.format.upper()])
         self._refuse_pixels(*image.size)
         scale = self._scale(header, steps) if header.format == "jpeg" else 1
+        if header.format == "jpeg" and isinstance(image, ImageFile.ImageFile):
+            # In one piece: between pieces of 64 KB a decoder waits for the interpreter, and its core for it.
+            image.decodermaxblock = len(data)
         size = image.size
         # Pillow turns TIFFs by itself while it loads them.
         orientation = 1 if header.format == "tiff" else _orientation(image)

@@ -7,7 +7,7 @@ for ever, because a late arrival's key rises with the clock. Rows that are over 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 from node.work import Row, Stage
@@ -35,6 +35,11 @@ class Queue:
     def push(self, row: Row) -> None:
         """Add a row, which is of this stage already."""
         heapq.heappush(self._entries, (row.key, next(self._numbers), row))
+
+    def put_back(self, rows: Sequence[Row]) -> None:
+        """What was popped in this order, before its equals."""
+        for row in reversed(rows):
+            heapq.heappush(self._entries, (row.key, -next(self._numbers), row))
 
     def head(self) -> Row | None:
         """Who is next."""

@@ -1,4 +1,8 @@
-"""Rows on their way through the session: batches, and what is done when one fails or never ends."""
+"""Rows on their way through the session: batches, and what is done when one fails or never ends.
+
+Idle runners are given work here; a busy one is handed its next batch before it has finished, and begins it without
+waiting for the event loop. Until it does the batch can change: whatever comes or goes meanwhile, it is chosen anew.
+"""
 
 from __future__ import annotations
 
@@ -6,193 +10,226 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from math import ceil
 from typing import Any
 
 import numpy as np
 
-from node.batching import best_size
-from node.config import Batch
+from node.config import Batch as Options
 from node.costs import Costs
-from node.engine import Engine, State
-from node.fairness import Shares
-from node.jobs import Jobs, too_late
-from node.queue import Queue
-from node.work import Array, Arrays, Bucket, Row, Stage
-from node.workers import Workers
+from node.engine import Engine, NoSession, State
+from node.jobs import Jobs
+from node.ready import Batch, Ready
+from node.work import Array, Arrays, Job, Row, Stage
+from node.workers import Task, Workers
 from wire.errors import BadRequest, DeadlineMissed, ModelFailed, NodeBusy
 
 log = logging.getLogger(__name__)
 
-Result = Callable[[Any, BaseException | None, float], None]
+_AFTER_THE_TICK = 0.002  # the event loop counts in milliseconds
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """Work of one engine on a runner, which may hang."""
+
+    engine: Engine
+    session: int  # which of the engine's
+    rows: Sequence[Row]
+    task: Task | None = None
+    watch: asyncio.TimerHandle | None = None
 
 
 class Running:
-    """The second half of a row's way."""
+    """The second half of a row's way. `pump` gives idle threads work, here and before."""
 
     def __init__(
         self,
         jobs: Jobs,
         workers: Workers,
         costs: Costs,
-        options: Batch,
+        options: Options,
         hang_seconds: float,
         on_ran: Callable[[Engine, int, float], None],
+        pump: Callable[[], None],
     ) -> None:
         self._jobs = jobs
         self._workers = workers
         self._costs = costs
-        self._options = options
         self._hang_seconds = hang_seconds
         self._on_ran = on_ran
+        self._pump = pump
         self._loop = asyncio.get_running_loop()
-        self._ready: dict[Bucket, Queue] = {}
-        self._shares = Shares()
+        self._ready = Ready(jobs, costs, options)
+        self._handed: Batch | None = None
+        self._changed = False  # something came since it was chosen
+        self._look_again: asyncio.TimerHandle | None = None
 
     def push(self, row: Row, inputs: Arrays) -> None:
         """Add a row whose inputs are there."""
         row.inputs = inputs
         self._jobs.move(row, Stage.READY)
-        queue = self._ready.get(row.bucket)
-        if queue is None:
-            queue = self._ready[row.bucket] = Queue(Stage.READY)
-        queue.push(row)
+        self._ready.push(row)
+        self._changed = True
 
-    def start(self, done: Callable[[], None]) -> None:
-        """Give idle runners work; `done` is called after each."""
-        while self._workers.idle > 0 and (bucket := self._most_urgent()):
-            rows, size = self._batch(bucket)
-            self._shares.charge(bucket[0], self._costs.run_ms(bucket, size))
-            self._run(bucket, rows, size, done)
+    def start(self) -> None:
+        """Give idle runners work, and a busy one its next."""
+        if self._handed is not None and (self._changed or self._workers.idle > 0):
+            self._take_back()
+        self._changed = False
+        while self._workers.idle > 0 and (batch := self._ready.next(self._workers.idle)):
+            self._begin(batch)
+        if self._handed is None and self._workers.idle <= 0 and (batch := self._ready.next(1)):
+            self._hand(batch)
 
-    def _most_urgent(self) -> Bucket | None:
-        """Of the model whose turn it is, the bucket whose first row is the first of all; of those that can run."""
-        first: tuple[float, float] | None = None
-        chosen: Bucket | None = None
-        for bucket, queue in list(self._ready.items()):
-            row = self._head(queue)
-            if row is None:
-                del self._ready[bucket]
-            elif bucket[0].state is State.READY:
-                place = self._shares.turn(bucket[0]), row.key
-                if first is None or place < first:
-                    first, chosen = place, bucket
-        return chosen
+    def leave(self, job: Job) -> None:
+        """Before `job` ends: what has begun of it is no longer in the heap, and the rest is."""
+        if self._handed is not None and any(row.job is job for row in self._handed.rows):
+            self._take_back()
 
-    def _head(self, queue: Queue) -> Row | None:
-        """The head of a queue that can still be answered in time."""
-        while row := queue.head():
-            if self._loop.time() + row.run_ms / 1000 <= row.job.deadline:
-                return row
-            self._jobs.drop(row)
-            self._jobs.fail(row.job, too_late(row.job))
-        return None
+    def _begin(self, batch: Batch) -> None:
+        run, work, back = self._prepared(batch)
+        run.task = self._workers.submit(work, back)
+        self._begun(batch, run)
 
-    def _batch(self, bucket: Bucket) -> tuple[list[Row], int]:
-        """As many of the bucket's rows as pay off, most urgent first, and the size the session fills them up to."""
-        queue = self._ready[bucket]
-        first = queue.pop()
-        if not bucket[0].batched:
-            return [first], 1
-        size = self._size(bucket, first, queue)
-        rows = [first]
-        while len(rows) < size and (row := queue.head()) and not row.alone:
-            rows.append(queue.pop())
-        return rows, size
+    def _hand(self, batch: Batch) -> None:
+        run, work, back = self._prepared(batch)
+        self._handed = batch
+        run.task = self._workers.hand(work, back, partial(self._begun, batch, run))
+        # Then one of its rows is too late: it leaves, and others may come with the rest.
+        self._look_again = self._loop.call_at(batch.latest + _AFTER_THE_TICK, self._choose_anew)
 
-    def _size(self, bucket: Bucket, first: Row, others: Queue) -> int:
-        assert first.inputs is not None
-        row_bytes = sum(array.nbytes for array in first.inputs.values())
-        most = 1 if first.alone else min(self._options.max_rows, self._options.max_bytes // max(row_bytes, 1))
-        buckets = bucket[0].buckets
-        sizes = [size for size in buckets if size <= most] or [buckets[0]]
-        idle = max(1, self._workers.idle)
-        waiting = 1 + sum(1 for _ in islice(others.rows(), idle * sizes[-1] - 1))
-        cost = partial(self._costs.run_ms, bucket)
-        # Rows are spread over idle runners before they are joined on one.
-        return best_size(ceil(waiting / idle), sizes, cost, gain=self._options.gain, most_ms=self._options.max_ms)
+    def _choose_anew(self) -> None:
+        self._changed = True
+        self.start()
 
-    def _run(self, bucket: Bucket, rows: list[Row], size: int, done: Callable[[], None]) -> None:
-        engine = bucket[0]
-        for row in rows:
+    def _take_back(self) -> None:
+        """The handed batch back into the heap, unless a runner has begun it."""
+        batch = self._handed
+        if self._workers.take_back():
+            assert batch is not None
+            self._forget_handed()
+            self._ready.put_back(batch)
+
+    def _forget_handed(self) -> None:
+        self._handed = None
+        if self._look_again is not None:
+            self._look_again.cancel()
+            self._look_again = None
+
+    def _begun(self, batch: Batch, run: _Run) -> None:
+        if batch is self._handed:
+            self._forget_handed()
+        self._ready.charge(batch)
+        for row in batch.rows:
             self._jobs.move(row, Stage.RUNNING)
             row.job.started = True
+        self._watch(run)
+
+    def _watch(self, run: _Run) -> None:
+        run.watch = self._loop.call_later(self._hang_seconds, self._hung, run)
+
+    def _prepared(self, batch: Batch) -> tuple[_Run, Callable[[], list[Arrays]], Callable[..., None]]:
+        engine, rows = batch.engine, batch.rows
+        run = _Run(engine, engine.session, rows)
         inputs = [row.inputs for row in rows if row.inputs is not None]
+        return run, partial(_run, engine, inputs), partial(self._ran, batch, run)
 
-        def ran(outputs: Sequence[Arrays] | None, error: BaseException | None, ms: float) -> None:
-            now = time.monotonic()
-            for job in {row.job: None for row in rows}:
-                job.infer_ms += ms
-                job.inferred_at = now
-            if outputs is None:
-                self._failed(engine, rows, error, done)
-            else:
-                engine.went_well()
-                self._costs.learn_run(bucket, size, ms)
-                self._on_ran(engine, len(rows), ms)
-                for row, output in zip(rows, outputs, strict=True):
-                    self._jobs.finish(row, output)
-            done()
-
-        self._submit(engine, lambda: _run(engine, inputs), ran, rows, done)
-
-    def _submit(
-        self, engine: Engine, work: Callable[[], Any], result: Result, rows: list[Row], done: Callable[[], None]
+    def _ran(
+        self, batch: Batch, run: _Run, outputs: Sequence[Arrays] | None, error: BaseException | None, ms: float
     ) -> None:
-        """Have a runner do `work`, and take the session for hung when it does not come back."""
+        """A batch came back."""
+        assert run.watch is not None
+        run.watch.cancel()
+        now = time.monotonic()
+        for job in {row.job: None for row in batch.rows}:
+            job.infer_ms += ms
+            job.inferred_at = now
+        if outputs is None:
+            self._failed(run, error)
+        else:
+            run.engine.went_well(run.session)
+            self._costs.learn_run(batch.bucket, batch.size, ms)
+            self._on_ran(run.engine, len(batch.rows), ms)
+            for row, output in zip(batch.rows, outputs, strict=True):
+                self._jobs.finish(row, output)
+        self._pump()
 
-        def back(outcome: Any, error: BaseException | None, ms: float) -> None:
-            hang.cancel()
-            result(outcome, error, ms)
-
-        task = self._workers.submit(work, back)
-
-        def hung() -> None:
-            self._workers.abandon(task)
-            for row in rows:
+    def _hung(self, run: _Run) -> None:
+        """It does not come back. It takes with it the session it is in, and nothing that has not begun."""
+        assert run.task is not None
+        self._take_back()
+        if self._workers.abandon(run.task):
+            for row in run.rows:
                 self._jobs.drop(row)
                 self._jobs.fail(row.job, DeadlineMissed("the model did not answer"))
-            self._lose(engine, f"a run has not ended after {self._hang_seconds:g} s", hung=True)
-            done()
+            self._lose(run, f"a run has not ended after {self._hang_seconds:g} s", hung=True)
+        self._pump()
 
-        hang = self._loop.call_later(self._hang_seconds, hung)
-
-    def _failed(self, engine: Engine, rows: list[Row], error: BaseException | None, done: Callable[[], None]) -> None:
+    def _failed(self, run: _Run, error: BaseException | None) -> None:
         """A batch failed. Its rows are tried alone, so that one poisonous input harms nobody else."""
-        log.warning("a batch failed", extra={"model": engine.title, "rows": len(rows), "why": _line(error)})
-        if len(rows) == 1 and isinstance(error, BadRequest):
+        rows = run.rows
+        log.warning("a batch failed", extra={"model": run.engine.title, "rows": len(rows), "why": _line(error)})
+        if isinstance(error, NoSession):
+            self._again(rows)
+        elif len(rows) > 1:
+            for row in rows:
+                row.alone = True
+            self._again(rows)
+        elif isinstance(error, BadRequest):
             self._jobs.drop(rows[0])
             self._jobs.fail(rows[0].job, error)
-            return
-        if len(rows) == 1:
-            self._judge(engine, rows[0], error, done)
-            return
+        else:
+            self._judge(run.engine, rows[0], error)
+
+    def _again(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            row.alone = True
             if row.job.over or row.inputs is None:
                 self._jobs.drop(row)
             else:
                 self.push(row, row.inputs)
 
-    def _judge(self, engine: Engine, row: Row, error: BaseException | None, done: Callable[[], None]) -> None:
+    def _judge(self, engine: Engine, row: Row, error: BaseException | None) -> None:
         """Is it the input or the session? What the session was warmed with must still run."""
         self._jobs.drop(row)
+        run = _Run(engine, engine.session, [])
 
         def judged(_nothing: Any, sick: BaseException | None, _ms: float) -> None:
+            assert run.watch is not None
+            run.watch.cancel()
             if sick is None:
                 self._jobs.fail(row.job, _blamed_on(error))
             else:
-                self._lose(engine, f"the session fails on every input: {_line(sick)}", hung=False)
-            done()
+                self._jobs.fail(row.job, _rebuilding())
+                self._lose(run, f"the session fails on every input: {_line(sick)}", hung=False)
+            self._pump()
 
-        self._submit(engine, engine.probe, judged, [], done)
+        self._take_back()  # the next batch would fail like this one
+        run.task = self._workers.submit(engine.probe, judged)
+        self._watch(run)
 
-    def _lose(self, engine: Engine, why: str, *, hung: bool) -> None:
-        engine.fell_sick(why, hung=hung)
+    def _lose(self, run: _Run, why: str, *, hung: bool) -> None:
+        """Have the session rebuilt. Who has the time waits for that; the others may try elsewhere at once."""
+        engine = run.engine
+        if run.session != engine.session or engine.state is not State.READY:
+            return  # it is gone already, with another run
+        self._take_back()
+        engine.fell_sick(why, hung=hung, then=partial(self._rebuilt, engine))
+        soonest = self._loop.time() + engine.rebuild_seconds
+        self._refuse(engine, lambda job: job.deadline < soonest + job.predicted_ms / 1000)
+
+    def _rebuilt(self, engine: Engine, well: bool) -> None:
+        """Whether the session could be rebuilt at once; if not, nobody knows how long it takes."""
+        if not well:
+            self._refuse(engine, lambda _: True)
+        self._pump()
+
+    def _refuse(self, engine: Engine, wanted: Callable[[Job], bool]) -> None:
+        """Of those that are not running."""
         for job in self._jobs.of(engine):
-            self._jobs.fail(job, NodeBusy("the model's session is being rebuilt", headers={"Retry-After": "5"}))
+            if wanted(job) and not any(row.stage is Stage.RUNNING for row in job.rows):
+                self._jobs.fail(job, _rebuilding())
 
 
 def _run(engine: Engine, rows: Sequence[Arrays]) -> list[Arrays]:
@@ -205,6 +242,10 @@ def _run(engine: Engine, rows: Sequence[Arrays]) -> list[Arrays]:
 
 def _join(arrays: Sequence[Array]) -> Array:
     return arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)
+
+
+def _rebuilding() -> NodeBusy:
+    return NodeBusy("the model's session is being rebuilt", headers={"Retry-After": "5"})
 
 
 def _blamed_on(error: BaseException | None) -> ModelFailed:

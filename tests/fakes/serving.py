@@ -103,8 +103,7 @@ async def serving(
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20), auto_decompress=False) as client:
             yield Serving(node, sessions, client)
     finally:
-        for session in sessions.opened:
-            session.gate.set()
+        sessions.release()
         await node.close()
         Image.MAX_IMAGE_PIXELS = pillows_limit  # a node sets it for its whole process
 

@@ -109,6 +109,11 @@ class Sessions:
         self.opened.append(session)
         return session
 
+    def release(self) -> None:
+        """Nothing is held back any more."""
+        for session in self.opened:
+            session.gate.set()
+
     @property
     def last(self) -> FakeSession:
         return self.opened[-1]
