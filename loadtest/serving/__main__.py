@@ -2,6 +2,7 @@
 
 All servers stand side by side and are measured in turn, so that a machine that is slower for a while is so for all;
 who is not measured is frozen. Rounds, and parts run one after another, add up in results.json; `--fresh` forgets them.
+All decode as the node does; the two fastest others are measured once more as their documentation decodes.
 `--quick` is a smoke test of the node and the bare loop.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from loadtest.serving import bare, report
-from loadtest.serving.contenders import CONTENDERS, PEERS
+from loadtest.serving.contenders import CONTENDERS, PEERS, TWICE
 from loadtest.serving.measure import Bench
 from loadtest.serving.photos import SHARES
 from loadtest.serving.sample import Sample
@@ -48,6 +49,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-node", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the node and the bare loop, small photos, a second")
     parser.add_argument("--servers", nargs="+", default=list(NAMES), choices=NAMES)
+    parser.add_argument(
+        "--plain-pillow",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="of the named servers also those that decode as their documentation does",
+    )
     parser.add_argument("--images", nargs="+", default=list(SHARES), choices=list(SHARES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="at saturation; twice that at half load")
@@ -55,6 +62,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, default=Path("var/models"), help="where the packaged model is kept")
     parser.add_argument("--out", type=Path, default=Path("var/bench/serving"))
     args = parser.parse_args()
+    if not args.plain_pillow:
+        args.servers = [name for name in args.servers if name not in TWICE]
     if args.quick:
         args.servers, args.images, args.rounds, args.seconds = [bare.NAMES[0], "fleetgate"], ["small"], 1, 1.0
     return args

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from loadtest.serving.bare import NAMES as BARE
+from loadtest.serving.contenders import TWICE
 from loadtest.serving.photos import SHARES
 from loadtest.serving.sample import Sample, Summary, summary
 
@@ -55,9 +56,10 @@ class Report(msgspec.Struct):
         found = [each for each in self.all(images) if each.server in BARE]
         return max(found, key=lambda each: each.per_second, default=None)
 
-    def peers(self, images: str) -> list[Summary]:
-        """The other servers."""
-        return [each for each in self.all(images) if each.server not in (OURS, *BARE)]
+    def peers(self, images: str, *, plain: bool = False) -> list[Summary]:
+        """The other servers that decode as we do, or else as their own documentation does."""
+        others = [each for each in self.all(images) if each.server not in (OURS, *BARE)]
+        return [each for each in others if (each.server in TWICE) == plain]
 
 
 def merged(folder: Path, samples: Sequence[Sample], *, fresh: bool) -> Report:
@@ -116,16 +118,22 @@ def goals(report: Report) -> list[str]:
     """Each of the figures to reach that the samples at hand can speak to, in a line."""
     found = []
     for images in _present(report):
-        ours, bare, peers = report.of(OURS, images), report.bare(images), report.peers(images)
+        ours, bare = report.of(OURS, images), report.bare(images)
         if ours and bare:
             rate, cpu = ours.per_second / bare.per_second, bare.cpu_ms / ours.cpu_ms
             found.append(f"{images}: {rate:.0%} of the bare loop's rate (wanted 90 %); {cpu:.0%} of its CPU efficiency")
-        if ours and peers:
-            best, calm = max(peers, key=lambda each: each.per_second), min(peers, key=lambda each: each.p99)
-            ratio = ours.per_second / best.per_second
-            found.append(f"{images}: {ratio:.2f} x {best.server}, the fastest of the others (wanted 1.3 on the mix)")
-            found.append(f"{images}: p99 {ours.p99:.0f} ms, the best of the others {calm.server} with {calm.p99:.0f}")
+        for plain, others in ((False, "the others"), (True, "those that decode in full")):
+            if ours and (peers := report.peers(images, plain=plain)):
+                found += [f"{images}: {line}" for line in _beside(ours, peers, others)]
     return found
+
+
+def _beside(ours: Summary, peers: Sequence[Summary], others: str) -> list[str]:
+    best, calm = max(peers, key=lambda each: each.per_second), min(peers, key=lambda each: each.p99)
+    return [
+        f"{ours.per_second / best.per_second:.2f} x {best.server}, the fastest of {others} (wanted 1.3 on the mix)",
+        f"p99 {ours.p99:.0f} ms, the best of {others} {calm.server} with {calm.p99:.0f}",
+    ]
 
 
 def _present(report: Report) -> list[str]:

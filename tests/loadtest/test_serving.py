@@ -8,13 +8,17 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+import pytest
+from PIL import Image
 
 from loadtest.openloop.histogram import Histogram
 from loadtest.serving import photos, report
 from loadtest.serving.contenders import CONTENDERS
+from loadtest.serving.model import PLAIN, Model
 from loadtest.serving.report import Report
 from loadtest.serving.sample import Sample, summary
 from node.multipart import image_and_fields
+from tests.fakes.artefacts import packaged
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,6 +72,28 @@ def test_the_figures_to_reach_name_the_best_of_the_others_and_the_faster_bare_lo
     assert "90% of its CPU efficiency" in told
     assert "1.90 x mosec" in told
     assert "the best of the others LitServe with 25" in told
+
+
+def test_who_decodes_in_full_is_compared_apart_from_the_others() -> None:
+    rates = {
+        "bare loop, threads": 100,
+        "fleetgate": 90,
+        "mosec": 80,
+        "mosec, plain Pillow": 45,
+        "LitServe, plain Pillow": 30,
+    }
+    told = "\n".join(report.goals(Report("", "", [_sample(name, rate) for name, rate in rates.items()])))
+    assert "1.12 x mosec, the fastest of the others" in told
+    assert "2.00 x mosec, plain Pillow, the fastest of those that decode in full" in told
+
+
+def test_decoding_as_tutorials_do_finds_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # the model sets it for its whole process
+    chosen = [photo for group in photos.chosen() for photo in group]
+    for plain in ("", "1"):
+        monkeypatch.setenv(PLAIN, plain)
+        model = Model(artefact=str(packaged()))
+        assert [model.answer(photo.body)[0]["label"] for photo in chosen] == [photo.label for photo in chosen]
 
 
 def test_every_contender_gets_the_same_photos() -> None:
