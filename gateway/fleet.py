@@ -160,6 +160,12 @@ class Fleet:
             self.refresh(now)
         return change
 
+    def spared(self, backend_id: str, now: float) -> None:
+        """A node that answers requests well was not probed: what others gave it grows old all the same."""
+        backend = self._backends.get(backend_id)
+        if backend is not None and backend.forget_foreign(now):
+            self.settle(backend)
+
     def reported(self, backend_id: str, report: LoadReport, now: float) -> None:
         """Take a node's own load report: what others have given it."""
         backend = self._backends.get(backend_id)

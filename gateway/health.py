@@ -35,7 +35,11 @@ DOUBT = 0.5
 JITTER = 0.1
 # Connections opened at once: a fleet that joins or vanishes as a whole must not open a thousand in one moment.
 MOST = 256
-# Seconds: probes due within them are sent together; and the longest between two looks at the clock for lateness.
+# A foreign server that has answered requests within this share of the interval is not asked, but looked at again after
+# that share: one that hangs under load is noticed no later than one that idles. So often in a row at most, since
+# requests may go well where its readiness says no more.
+FRESH, NEXT_LOOK, SPARED = 1 / 3, 0.5, 6
+# Seconds: probes due within them are sent together; and between two looks at the clock while a probe is under way.
 GRAIN, LOOK = 0.01, 0.025
 # Loops count in milliseconds: a timer may ring this much too early, in seconds.
 _EARLY = 0.001
@@ -55,19 +59,7 @@ class _Watch:
     asked: list[ProbeLine] = field(default_factory=list)
     again: bool = False  # suspected while a probe was under way that may have been answered before
 
-    def hang_up(self) -> list[ProbeLine]:
-        """End the probes under way; those that were."""
-        asked, self.asked = self.asked, []
-        for line in asked:
-            line.close()
-        return asked
-
-    def stop(self) -> None:
-        """No more probes."""
-        self.at = inf
-        self.hang_up()
-        if self.line is not None:
-            self.line.close()
+    spared: int = 0  # turns in a row at which it was not asked, since it had just answered requests
 
 
 class Prober:
@@ -99,13 +91,14 @@ class Prober:
         self._lateness = Lateness(time.monotonic())
         self._timer: asyncio.TimerHandle | None = None
         self._rings = inf
+        self._under_way = 0  # probes
 
     def follow(self, joined: Iterable[Backend], left: Iterable[Backend]) -> None:
         """Probe those who joined at once, and those who left no more."""
         for backend in left:
             watch = self._watches.pop(backend.id, None)
             if watch is not None:
-                watch.stop()
+                self._stop(watch)
         for backend in joined:
             if backend.id not in self._watches:
                 self._watches[backend.id] = watch = _Watch(backend)
@@ -131,18 +124,41 @@ class Prober:
         if self._timer is not None:
             self._timer.cancel()
         for watch in self._watches.values():
-            watch.stop()
+            self._stop(watch)
         self._watches.clear()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _stop(self, watch: _Watch) -> None:
+        watch.at = inf
+        self._hang_up(watch)
+        if watch.line is not None:
+            watch.line.close()
+
+    def _hang_up(self, watch: _Watch) -> int:
+        """End the probes under way; how many there were."""
+        asked, watch.asked = watch.asked, []
+        for line in asked:
+            line.close()
+        self._under_way -= len(asked)
+        return len(asked)
+
     # ---- one probe after another -----------------------------------------------------------------------------------
 
+    def _turn(self, watch: _Watch, now: float) -> None:
+        if watch.spared < SPARED and vouched_for(watch.backend, now, self._options.probe_interval):
+            watch.spared += 1
+            self._fleet.spared(watch.backend.id, now)
+            self._put(watch, now + self._options.probe_interval * NEXT_LOOK, self._turn)
+        else:
+            self._begin(watch, now)
+
     def _begin(self, watch: _Watch, now: float) -> None:
-        watch.at, watch.again = inf, False
+        watch.at, watch.again, watch.spared = inf, False, 0
         watch.patience = self._options.probe_timeout * (REPEAT_PATIENCE if watch.failures else 1.0)
         line, watch.line = watch.line, None
         if line is not None and line.open and line.instance is watch.backend.instance:
             watch.asked.append(line)
+            self._under_way += 1
             self._wait(watch, now)
             line.ask()
             return
@@ -157,6 +173,8 @@ class Prober:
             self._put(watch, now + watch.patience, self._over)
         else:
             self._put(watch, now + watch.patience * DOUBT, self._doubt)
+        if self._rings > now + LOOK:
+            self._set_timer(now)
 
     def _doubt(self, watch: _Watch, now: float) -> None:
         self._put(watch, now + watch.patience * (1 - DOUBT), self._over)
@@ -169,17 +187,18 @@ class Prober:
             watch.lost += more
             self._put(watch, now + more, self._over)
             return
-        hung = watch.hang_up()
+        hung = self._hang_up(watch)
         if more is None:
             self._begin(watch, now)
             return
-        for _ in hung:
+        for _ in range(hung):
             self._concluded(watch, False, "no answer in time")
 
     def _dial(self, watch: _Watch, begun: Callable[[_Watch, float], None] | None) -> None:
         """Ask on a new connection. `begun` is told when there is a place for it; it judges what takes too long."""
         line = ProbeLine(watch.backend.instance, self._rules, partial(self._heard, watch))
         watch.asked.append(line)
+        self._under_way += 1
         line.task = task = self._loop.create_task(self._connect(watch, line, begun))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -203,12 +222,13 @@ class Prober:
         if line not in watch.asked:
             return
         watch.asked.remove(line)
+        self._under_way -= 1
         if line.used and isinstance(result, ClosedUnanswered):  # while it was idle: a new one tells whether it is there
             self._dial(watch, None)
             return
         ok, why = judge(result)
         if ok:
-            watch.hang_up()
+            self._hang_up(watch)
         if line.open:
             if watch.line is not None:
                 watch.line.close()
@@ -226,7 +246,7 @@ class Prober:
             wait = next_wait(options.probe_interval, soon, self._rng)
             if first and ok:  # nodes that joined together part at once
                 wait *= self._rng.random()
-            self._put(watch, now + wait, self._begin)
+            self._put(watch, now + wait, self._turn)
         change = self._fleet.probed(backend.id, ok, now, why)
         if isinstance(result, Answer) and result.report is not None:
             self._fleet.reported(backend.id, result.report, now)
@@ -243,9 +263,10 @@ class Prober:
     def _set_timer(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._rings = min(self._agenda.next, now + LOOK)
+        self._rings = min(self._agenda.next, now + LOOK) if self._under_way else self._agenda.next
         self._lateness.expect(now, self._rings)
-        self._timer = self._loop.call_later(max(0.0, self._rings - now), self._ring)
+        if self._rings < inf:
+            self._timer = self._loop.call_later(max(0.0, self._rings - now), self._ring)
 
     def _ring(self) -> None:
         self._timer, self._rings = None, -inf
@@ -253,11 +274,7 @@ class Prober:
         for watch in self._agenda.due(now + _EARLY):
             assert watch.step is not None
             watch.step(watch, now)
-        if self._watches:
-            self._set_timer(time.monotonic())
-        else:
-            self._rings = inf
-            self._lateness.expect(now, inf)
+        self._set_timer(time.monotonic())
 
 
 def _head(instance: Instance, patience: float) -> bytes:
@@ -281,6 +298,16 @@ def judge(result: Answer | WireError) -> tuple[bool, str]:
     if 200 <= result.status < 300:
         return True, ""
     return False, f"it is not ready: it answers {result.status}"
+
+
+def vouched_for(backend: Backend, now: float, interval: float) -> bool:
+    """Whether a node's answers to requests tell that it is there.
+
+    Never for a node of ours (it has a stream): that it is about to leave, only its readiness says.
+    """
+    standing = backend.standing
+    sound = standing.probed is True and not standing.probe_failures and not standing.failures
+    return sound and not backend.gateways and backend.answers > 0 and now - backend.last_answer < FRESH * interval
 
 
 def next_wait(interval: float, soon: bool, rng: Random) -> float:

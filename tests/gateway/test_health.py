@@ -14,7 +14,7 @@ from discovery.instance import Snapshot
 from gateway.backend import Backend
 from gateway.config import Health
 from gateway.fleet import Change, Fleet
-from gateway.health import HASTE, JITTER, Prober, next_wait
+from gateway.health import FRESH, HASTE, JITTER, Prober, next_wait, vouched_for
 from gateway.node_client import NodeClient
 from tests.fakes.node import FakeNode
 from tests.fakes.node_process import node_process
@@ -221,6 +221,75 @@ async def test_nodes_that_join_together_are_not_asked_together_for_long() -> Non
             await one.until(lambda count=count: len(one.verdicts) >= count)
             moments.add(round(time.monotonic(), 2))
         assert len(moments) > 10
+
+
+async def test_who_answers_requests_is_asked_all_the_same_now_and_then() -> None:
+    async with FakeNode() as node, probing(OFTEN) as one:
+        one.adopt(node)
+        backend = one.fleet.backends[node.instance().id]
+        backend.answers, backend.last_answer = 1, time.monotonic() + 3600.0
+        await one.until(lambda: len(one.verdicts) >= 3)
+        node.ready = 503
+        await one.until(lambda: one.probed(node) is False)
+
+
+async def test_who_answered_requests_and_hangs_now_is_out() -> None:
+    async with node_process() as process, probing(OFTEN) as one:
+        node = FakeNode(port=process.port)
+        one.adopt(node)
+        backend = one.fleet.backends[node.instance().id]
+        backend.answers, backend.last_answer = 1, time.monotonic() + 3600.0
+        await one.until(lambda: len(one.verdicts) >= 2)
+        process.pause()
+        backend.last_answer = time.monotonic()
+        await one.until(lambda: one.probed(node) is False)
+
+
+def answering() -> Backend:
+    """A foreign server that passed its probe at 10 s and answered a request at 20 s."""
+    instance = FakeNode(port=1).instance()
+    fleet = Fleet(Health(), Random(1))
+    fleet.adopt(Snapshot(instances=frozenset([instance])), 0.0)
+    fleet.probed(instance.id, True, 10.0)
+    backend = fleet.backends[instance.id]
+    backend.answers, backend.last_answer = 1, 20.0
+    return backend
+
+
+def test_an_answer_vouches_for_a_foreign_server_for_a_moment() -> None:
+    backend = answering()
+    assert vouched_for(backend, 20.0, 1.0)
+    assert vouched_for(backend, 20.0 + 0.99 * FRESH, 1.0)
+    assert not vouched_for(backend, 20.0 + 1.01 * FRESH, 1.0)
+
+
+def test_no_answer_vouches_for_who_failed_since_or_was_never_asked() -> None:
+    for change in ({"failures": 1}, {"probe_failures": 1}, {"probed": False}, {"probed": None}):
+        backend = answering()
+        for name, value in change.items():
+            setattr(backend.standing, name, value)
+        assert not vouched_for(backend, 20.0, 1.0)
+    backend = answering()
+    backend.answers = 0
+    assert not vouched_for(backend, 20.0, 1.0)
+
+
+def test_a_node_of_ours_is_asked_whatever_it_answers_since_it_may_be_about_to_leave() -> None:
+    backend = answering()
+    backend.share(1, [], [], 15.0)
+    assert not vouched_for(backend, 20.0, 1.0)
+
+
+def test_what_others_gave_a_node_that_is_not_asked_grows_old_all_the_same() -> None:
+    instance = FakeNode(port=1).instance()
+    fleet = Fleet(Health(), Random(1))
+    fleet.adopt(Snapshot(instances=frozenset([instance])), 0.0)
+    backend = fleet.backends[instance.id]
+    backend.refused(1.0)
+    fleet.spared(instance.id, 2.0)
+    assert backend.foreign
+    fleet.spared(instance.id, 9.0)
+    assert not backend.foreign
 
 
 async def test_a_suspected_node_is_asked_now_and_not_when_it_is_its_turn() -> None:
