@@ -5,9 +5,10 @@ BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run-ready
 DEV    := $(VENV)/.dev-ready
 PEERS  := .venv-peers/.ready
+COMPILED := var/compiled
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format docs lock loadtest prove fuzz soak bench bench-routing bench-proxy bench-node bench-cold clean
+.PHONY: help setup up test test-compiled compiled check format docs lock loadtest prove fuzz soak bench bench-routing bench-proxy bench-node bench-cold clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +33,15 @@ up: $(RUN) ## the main job: a whole fleet on this machine
 
 test: setup ## all tests, with real parts
 	@$(BIN)/python -m pytest $(ARGS)
+
+$(COMPILED)/.ready: scripts/compile_gateway.py $(wildcard $(foreach dir,gateway gateway/* wire tls tracing discovery fleetgate,$(dir)/*.py)) | $(DEV)
+	@$(BIN)/python scripts/compile_gateway.py $(COMPILED)
+	@touch $@
+
+compiled: $(COMPILED)/.ready ## the gateway as its image has it: pure modules compiled by mypyc; needs a C compiler
+
+test-compiled: setup compiled ## the gateway's tests once more, on the compiled modules
+	@$(BIN)/pytest -o pythonpath="$(COMPILED) ." tests/gateway $(ARGS)
 
 fuzz: $(DEV) ## odd bytes to the gateway from both sides, 20,000 of each, other ones every time
 	@$(BIN)/python -m pytest tests/gateway/test_fuzz_requests.py tests/gateway/test_fuzz_answers.py \
@@ -68,7 +78,7 @@ bench: bench-proxy bench-routing bench-node bench-cold ## every comparison with 
 bench-routing: $(DEV) ## routing beside HAProxy, Envoy, nginx, Traefik on one emulated fleet
 	@$(BIN)/python -m loadtest.compare $(ARGS)
 
-bench-proxy: $(DEV) ## CPU and latency of a proxied request, beside Envoy, HAProxy, nginx, Traefik; needs wrk
+bench-proxy: $(DEV) compiled ## CPU and latency of a proxied request, beside Envoy, HAProxy, nginx, Traefik; needs wrk
 	@$(BIN)/python -m loadtest.proxy $(ARGS)
 
 bench-node: $(DEV) $(PEERS) ## one model behind our node, Ray Serve, LitServe, BentoML, mosec, and bare

@@ -304,7 +304,7 @@ class Backend:
         self.foreign_at, self.foreign_until = now, NEVER
         self.heavy_held += len(heavy_ms) - self.foreign_heavy
         self.foreign_heavy = len(heavy_ms)
-        before, self.foreign_ms = self.foreign_ms, (sum(light_ms) + sum(heavy_ms)) * 1e-3 / self.per_ms
+        before, self.foreign_ms = self.foreign_ms, sum((*light_ms, *heavy_ms), 0.0) * 1e-3 / self.per_ms
         self.left_ms = self.left_ms + self.foreign_ms - before if self.in_flight else self.foreign_ms
         if self.capacity > 1:
             self._crowd()

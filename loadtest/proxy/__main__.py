@@ -50,7 +50,12 @@ def main() -> int:
         print("bench-proxy needs wrk on PATH; on Debian: apt-get install wrk", file=sys.stderr)
         return 1
     if args.quick:
-        args.proxies, args.bodies, args.connections, args.backends = ["fleetgate", "envoy"], ["1 KB"], [16], [1, 18]
+        args.proxies, args.bodies, args.connections, args.backends = (
+            [contenders.SOURCE, "envoy"],
+            ["1 KB"],
+            [16],
+            [1, 18],
+        )
         args.seconds, args.rates, args.workers = 1, [200], [1]
     samples, latencies, idle = _run(args, Console(stderr=True))
     report.write(samples, latencies, idle, args.out)

@@ -9,16 +9,21 @@ from pathlib import Path
 
 from loadtest.peers import Peer, Target, Wanted, start
 
-NAMES = ("fleetgate", "haproxy", "envoy", "nginx", "traefik", "aiohttp")
+COMPILED, SOURCE = "fleetgate", "fleetgate from source"
+NAMES = (COMPILED, SOURCE, "haproxy", "envoy", "nginx", "traefik", "aiohttp")
 # Each one's answer to "the least loaded".
 POLICIES = {"haproxy": "leastconn", "envoy": "least_request", "nginx": "least_conn", "traefik": "p2c"}
 ROOT = Path(__file__).resolve().parents[2]
+_COMPILED_TREE = ROOT / "var" / "compiled"  # as the gateway's image has it
 
 
 def contender(name: str, ports: Sequence[int], workers: int, core: int | None) -> Peer:
-    """A proxy ready to be entered. fleetgate runs as it comes: routing, limits, metrics, all on."""
-    if name == "fleetgate":
-        return fleetgate(ports, workers, core)[0]
+    """A proxy ready to be entered. fleetgate runs as it comes: routing, limits, metrics, all on.
+
+    Raises FileNotFoundError when it is to run compiled and nobody has compiled it.
+    """
+    if name in (COMPILED, SOURCE):
+        return fleetgate(ports, workers, core, name)[0]
     if name == "aiohttp":
         port = _free_port()
         command = [sys.executable, "-m", "loadtest.proxy.floor", str(port), f"127.0.0.1:{ports[0]}"]
@@ -27,8 +32,11 @@ def contender(name: str, ports: Sequence[int], workers: int, core: int | None) -
     return start(name, Wanted(targets, POLICIES[name]), threads=workers, core=core)
 
 
-def fleetgate(ports: Sequence[int], workers: int, core: int | None) -> tuple[Peer, str]:
+def fleetgate(ports: Sequence[int], workers: int, core: int | None, name: str = SOURCE) -> tuple[Peer, str]:
     """Our own gateway as it comes, before nodes on these ports; and its operators' address."""
+    tree = _COMPILED_TREE if name == COMPILED else ROOT
+    if not tree.is_dir():
+        raise FileNotFoundError("the gateway is not compiled: make compiled")
     port, operators = _free_port(), _free_port()
     nodes = ",".join(f"127.0.0.1:{p}/light?capacity=1000&models=toy@1" for p in ports)
     options = {
@@ -42,7 +50,7 @@ def fleetgate(ports: Sequence[int], workers: int, core: int | None) -> tuple[Pee
     sets = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     more = ["--workers", str(workers)] if workers > 1 else []
     command = [sys.executable, "-m", "fleetgate", "gateway", *sets, *more]
-    return Peer("fleetgate", port, {}, command, core, {"PYTHONPATH": str(ROOT)}), f"127.0.0.1:{operators}"
+    return Peer(name, port, {}, command, core, {"PYTHONPATH": str(tree)}), f"127.0.0.1:{operators}"
 
 
 def _free_port() -> int:

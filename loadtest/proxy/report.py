@@ -89,7 +89,7 @@ def _plot(samples: Sequence[Sample], file: Path) -> None:
     figure, axes = plt.subplots(1, max(1, len(bodies)), figsize=(3.2 * max(1, len(bodies)), 3.4), squeeze=False)
     for axis, body in zip(axes[0], bodies, strict=False):
         costs = [min((s.cpu_us for s in plain if (s.proxy, s.body) == (p, body)), default=0.0) for p in proxies]
-        axis.barh(proxies, costs, color=["#d97706" if p == "fleetgate" else "#94a3b8" for p in proxies])
+        axis.barh(proxies, costs, color=["#d97706" if p.startswith("fleetgate") else "#94a3b8" for p in proxies])
         axis.invert_yaxis()
         axis.set_title(body)
         axis.set_xlabel("CPU µs per request")
