@@ -48,7 +48,9 @@ def _fetch(folder: Path, images: Path) -> None:
     shutil.rmtree(unpacked, ignore_errors=True)
     with tarfile.open(archive) as packed:
         members = [member for member in packed if member.isfile() and member.name.startswith(_WITHIN)]
-        packed.extractall(unpacked, members, filter="data")
+        # Debian 12's Python 3.11.2 knows no filters yet; it is what we pinned, so none is needed there.
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)
+        packed.extractall(unpacked, members)
     (unpacked / _WITHIN).rename(images)
     shutil.rmtree(unpacked)
     shutil.rmtree(download)
