@@ -147,7 +147,7 @@ async def blocked(node: Serving) -> list[asyncio.Task[Got]]:
 
 async def test_another_models_batch_behind_a_hung_run_is_run(tmp_path: Path) -> None:
     sessions = Hanging()
-    async with serving(tmp_path, NUMBERS, OTHERS, sessions=sessions, session=Session(**ONE, hang_seconds=0.3)) as node:
+    async with serving(tmp_path, NUMBERS, OTHERS, sessions=sessions, session=Session(**ONE, hang_seconds=1.0)) as node:
         hung, well = await behind(node, (HANGS, "numbers"), (1, "others"))
         answers = await asyncio.gather(hung, well)
 
@@ -156,7 +156,7 @@ async def test_another_models_batch_behind_a_hung_run_is_run(tmp_path: Path) -> 
 
 async def test_all_that_wait_behind_a_hung_run_are_run_by_the_session_built_anew(tmp_path: Path) -> None:
     sessions = Hanging()
-    options = {"session": Session(**ONE, hang_seconds=0.3), "limits": limits(slots=16)}
+    options = {"session": Session(**ONE, hang_seconds=1.0), "limits": limits(slots=16)}
     async with serving(tmp_path, NUMBERS, sessions=sessions, **options) as node:
         hung, *others = await behind(node, *((value, "numbers") for value in (HANGS, 2, 3, 4)))
         answers = await asyncio.gather(*others)
@@ -169,7 +169,7 @@ async def test_all_that_wait_behind_a_hung_run_are_run_by_the_session_built_anew
 
 async def test_who_has_no_time_for_a_new_session_is_told_so_at_once(tmp_path: Path) -> None:
     sessions = Hanging()
-    options = Session(runners=1, threads=1, rebuild_seconds=SECONDS, hang_seconds=0.3)
+    options = Session(runners=1, threads=1, rebuild_seconds=SECONDS, hang_seconds=1.0)
     async with serving(
         tmp_path, NUMBERS, sessions=sessions, session=options, limits=limits(request_seconds=15)
     ) as node:
@@ -188,7 +188,7 @@ async def test_when_the_session_cannot_be_rebuilt_nobody_waits_for_it(tmp_path: 
             raise error
 
     sessions = Hanging(fail)
-    async with serving(tmp_path, NUMBERS, sessions=sessions, session=Session(**ONE, hang_seconds=0.3)) as node:
+    async with serving(tmp_path, NUMBERS, sessions=sessions, session=Session(**ONE, hang_seconds=1.0)) as node:
         hung, waiting = await behind(node, (HANGS, "numbers"), (2, "numbers"))
         answers = await asyncio.gather(hung, waiting)
 
@@ -268,7 +268,7 @@ class RealSessions:
 async def test_a_run_that_hangs_in_tensorflow_takes_nothing_with_it(tmp_path: Path) -> None:
     place = toy(tmp_path / "toy" / "1", counting, tf.TensorSpec((None, 2), tf.float32, name="x"))
     sessions = RealSessions()
-    options = Session(**ONE, hang_seconds=1.0)
+    options = Session(**ONE, hang_seconds=2.0)
     models = Models(artefacts=(str(place),))
     async with serving(tmp_path, sessions=sessions, session=options, models=models) as node:
         ask = partial(node.post, "/v1/models/toy:predict")
