@@ -106,7 +106,8 @@ async def test_a_killed_worker_takes_with_it_only_what_it_had(tmp_path: Path):
             while victim in await gateway.workers() or len(await gateway.workers()) < 2:
                 lowest.append(await gateway.number("fleetgate_http_requests_total", route="predict"))
             await more(done, 200)
-        assert 1 <= len(done.lost) <= 6, "what was in flight on one of two workers, and nothing refused"
+        # However the clients were spread: the kernel's hash may put all of them on one worker.
+        assert len(done.lost) <= 12, "what each client had in flight, once"
         assert not [each for each in done.lost if "refused" in each]
         assert done.statuses == {200}
         assert all(number >= counted for number in lowest)
