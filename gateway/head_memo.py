@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 # Longer heads, and values, are parsed each time. The tightest limits that gateway/config.py allows let twice such a
 # value pass, so none that was short enough for them is replaced by one that is not.
-_LONGEST_HEAD: Final = 2048
+LONGEST_HEAD: Final = 2048
 _LONGEST_VALUE: Final = 256
 HEADS: Final = 4096
 _ZERO: Final = ord("0")
@@ -40,7 +40,7 @@ class HeadMemo(Generic[Meaning]):
 
         The same bytes may mean different things `whose` they are.
         """
-        end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD)
+        end = data.find(b"\r\n\r\n", 0, LONGEST_HEAD)
         if end < 0:
             return None
         pieces = self._split(data[: end + 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from gateway.probe_line import ProbeLine
 from wire.errors import WireError
 from wire.headers import BUDGET_MS
 
+_log = logging.getLogger("gateway.health")
 READY_PATH = "/v2/health/ready"
 # After a lost probe the next comes sooner and waits less.
 HASTE = 10
@@ -35,6 +37,8 @@ DOUBT = 0.5
 JITTER = 0.1
 # Connections opened at once: a fleet that joins or vanishes as a whole must not open a thousand in one moment.
 MOST = 256
+# So many probes in a row may tell nothing because our own loop was late: one that always is would never notice anybody.
+EXCUSES = 4
 # A foreign server that has answered requests within this share of the interval is not asked, but looked at again after
 # that share: one that hangs under load is noticed no later than one that idles. So often in a row at most, since
 # requests may go well where its readiness says no more.
@@ -58,7 +62,7 @@ class _Watch:
     line: ProbeLine | None = None  # kept for the next one
     asked: list[ProbeLine] = field(default_factory=list)
     again: bool = False  # suspected while a probe was under way that may have been answered before
-
+    excused: int = 0  # probes in a row of which nothing was said, since we were late ourselves
     spared: int = 0  # turns in a row at which it was not asked, since it had just answered requests
 
 
@@ -188,7 +192,8 @@ class Prober:
             self._put(watch, now + more, self._over)
             return
         hung = self._hang_up(watch)
-        if more is None:
+        if more is None and watch.excused < EXCUSES:
+            watch.excused += 1
             self._begin(watch, now)
             return
         for _ in range(hung):
@@ -239,6 +244,7 @@ class Prober:
         backend, options, now = watch.backend, self._options, time.monotonic()
         first = watch.failures == 0 and backend.standing.probed is None
         watch.failures = 0 if ok else watch.failures + 1
+        watch.excused = 0
         if self._watches.get(backend.id) is not watch:
             return
         if not watch.asked:
@@ -273,7 +279,13 @@ class Prober:
         now = time.monotonic()
         for watch in self._agenda.due(now + _EARLY):
             assert watch.step is not None
-            watch.step(watch, now)
+            try:
+                watch.step(watch, now)
+            except Exception:  # a mistake about one node must not end the probing of all
+                _log.exception("probe failed", extra={"fields": {"node": watch.backend.id}})
+                if watch.at == inf and self._watches.get(watch.backend.id) is watch:
+                    self._hang_up(watch)
+                    self._put(watch, now + self._options.probe_interval, self._turn)
         self._set_timer(time.monotonic())
 
 

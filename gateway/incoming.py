@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway import strict
 from gateway.exchange import Exchange
+from gateway.head_memo import LONGEST_HEAD
 from gateway.reading import RequestHead, split
 from wire.errors import BadRequest, HeadersTooLarge, WireError
 
@@ -38,6 +39,7 @@ class Incoming(RequestHandler):
     """
 
     __slots__ = (
+        "_clean",
         "_deaf",
         "_head_bytes",
         "_head_since",
@@ -45,6 +47,7 @@ class Incoming(RequestHandler):
         "_left",
         "_limits",
         "_new_heads",
+        "_owed",
         "_server",
         "client",
         "heard",
@@ -71,7 +74,12 @@ class Incoming(RequestHandler):
         self._head_since = 0.0  # 0: no part of a head is here
         self._incoming: StreamReader = EMPTY_PAYLOAD  # the body now coming
         self._left = 0  # bytes still to come of a body whose head was known, so that the parser has not seen it
-        self._new_heads = 0  # in a row
+        # In a row. A head of the memory must not be longer than our limit.
+        self._new_heads = 0 if limits.headers_bytes >= LONGEST_HEAD else _NEW_HEADS
+        # The parser is known to hold nothing and to expect a message: only then may a head pass it by. Once in doubt it
+        # stays in doubt, for what it holds would be put before the next head it sees.
+        self._clean = True
+        self._owed = 0  # bytes after which it is clean again
         self.client = ""
         self.heard = 0.0
 
@@ -84,9 +92,12 @@ class Incoming(RequestHandler):
             self._more_came(data)
             return
         waiter = self._waiter
-        at_head = waiter is not None and not self._head_since and not waiter.done() and self._new_heads < _NEW_HEADS
-        if at_head and self._known_came(data, now):
+        provable = self._clean and self._new_heads < _NEW_HEADS
+        if provable and waiter is not None and not waiter.done() and self._known_came(data, now):
             return
+        if data:
+            self._owed -= len(data)
+            self._clean = self._owed == 0
         in_body = not self._incoming.is_eof()
         try:
             messages, upgraded, _ = self._parser.feed_data(data)
@@ -94,7 +105,7 @@ class Incoming(RequestHandler):
             self._not_http(error)
             return
         if messages:
-            self._requests_came(messages, data, now, at_head)
+            self._requests_came(messages, data, now, provable)
         elif not in_body and data:
             self._head_bytes += len(data)
             self._head_since = self._head_since or now
@@ -149,12 +160,13 @@ class Incoming(RequestHandler):
                 self.data_received(rest)
 
     def _requests_came(
-        self, messages: list[tuple[RawRequestMessage, StreamReader]], data: bytes, now: float, at_head: bool
+        self, messages: list[tuple[RawRequestMessage, StreamReader]], data: bytes, now: float, provable: bool
     ) -> None:
         limit = self._limits.headers_bytes
         suspicious = self._head_bytes + len(data) > limit
         self._head_bytes = 0
         self._head_since = 0.0
+        alone = provable and len(messages) == 1
         for message, payload in messages:
             self._request_count += 1
             self._incoming = payload
@@ -165,9 +177,9 @@ class Incoming(RequestHandler):
                 repeating, varying = split(message.raw_headers)
                 head = RequestHead(message, repeating)
                 exchange = Exchange(head, varying, payload, now)
-                if at_head:
-                    at_head = False
-                    self._server.heads.learn(data, self.client, message, head)
+                if alone:
+                    self._owed = self._server.heads.learn(data, self.client, message, head) - len(data)
+                    self._clean = self._owed == 0
             self._enqueue(exchange)
         self._wake()
         if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:

@@ -71,22 +71,30 @@ class RequestHeads:
             return None
         return head, {name: value.decode() for name, value in zip(names, values, strict=True)}, size, looked[2]
 
-    def learn(self, data: bytes, client: str, message: RawRequestMessage, head: RequestHead) -> None:
-        """Remember what the parser said of the first bytes of `data`, unless some of it depends on more than those."""
+    def learn(self, data: bytes, client: str, message: RawRequestMessage, head: RequestHead) -> int:
+        """Remember what the parser said of the first bytes of `data`, unless some of it depends on more than those.
+
+        Returns how many bytes this message has in all, or 0 when only the parser knows.
+        """
         looked = self._memo.look(data, client)
         if looked is None:
-            return
-        key, _, end = looked
+            return 0
+        key, values, end = looked
         names = varying_names(key)
         fields = [text(name).lower() for name, _ in message.raw_headers]
+        at = names.index(LENGTH) if LENGTH in names else -1
+        size = plain_length(values[at]) if at >= 0 else 0
         if (
             one_head(data, end, f"{message.method} ".encode(), len(fields))
             and [name for name in fields if name in _VARYING] == names
             and len(set(names)) == len(names)
             and "transfer-encoding" not in fields
             and not message.upgrade
+            and (size or at < 0)
         ):
-            self._memo.keep(key, (head, names, names.index(LENGTH) if LENGTH in names else -1))
+            self._memo.keep(key, (head, names, at))
+            return end + size
+        return 0
 
 
 def split(raw: Raw) -> tuple[list[tuple[bytes, bytes]], dict[str, str]]:

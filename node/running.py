@@ -80,7 +80,8 @@ class Running:
         self._changed = False
         while self._workers.idle > 0 and (batch := self._ready.next(self._workers.idle)):
             self._begin(batch)
-        if self._handed is None and self._workers.idle <= 0 and (batch := self._ready.next(1)):
+        # Below 0 something waits for a thread already, perhaps the judgement of a session: it must not be overtaken.
+        if self._handed is None and self._workers.idle == 0 and (batch := self._ready.next(1)):
             self._hand(batch)
 
     def leave(self, job: Job) -> None:

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     log = out / "mypyc.log"
     with log.open("wb") as said:
         done = subprocess.run(
-            [sys.executable, "-m", "mypyc", "--ignore-missing-imports", *MODULES],
+            [sys.executable, "-m", "mypyc", "--config-file=", "--ignore-missing-imports", *MODULES],
             cwd=out,
             env={**os.environ, "MYPYC_OPT_LEVEL": "3", "PYTHONPATH": str(out)},
             stdout=said,
@@ -50,6 +50,7 @@ def main(argv: list[str]) -> int:
         return 1
     for left in ("build", ".mypy_cache"):
         shutil.rmtree(out / left, ignore_errors=True)
+    log.unlink()
     return 0
 
 

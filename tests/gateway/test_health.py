@@ -187,6 +187,38 @@ async def test_a_loop_that_was_away_does_not_save_a_node_that_hangs() -> None:
         await one.until(lambda: one.probed(node) is False)
 
 
+async def test_a_loop_that_is_always_late_still_notices_a_node_that_hangs() -> None:
+    options = Health(probe_interval=3600.0, probe_timeout=0.2)
+    async with FakeNode(ready=0) as node, probing(options) as one:
+        one.adopt(node)
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        def busy() -> None:
+            time.sleep(0.15)
+            if not over.is_set():
+                loop.call_soon(busy)
+
+        loop.call_soon(busy)
+        await one.until(lambda: one.probed(node) is False)
+        over.set()
+
+
+async def test_a_mistake_about_one_node_does_not_end_the_probing_of_others(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeNode(ready=0) as node, FakeNode(ready=0) as other, probing(OFTEN) as one:
+        mistakes = iter([KeyError("once")])
+        judged = one.judged
+
+        def mistaken(backend: Backend, change: Change) -> None:
+            judged(backend, change)
+            if (mistake := next(mistakes, None)) is not None:
+                raise mistake
+
+        one.prober._judged = mistaken
+        one.adopt(node, other)
+        await one.until(lambda: min(one.verdicts.count(each.instance().id) for each in (node, other)) >= 4)
+        assert [record.getMessage() for record in caplog.records] == ["probe failed"]
+
+
 async def test_a_node_that_closes_idle_connections_is_asked_on_new_ones() -> None:
     async with FakeNode(close_idle=True) as node, probing(OFTEN) as one:
         one.adopt(node)
