@@ -111,8 +111,8 @@ class Api:
         self.in_flight += 1
         try:
             head, varying = exchange.head, exchange.varying
-            if exchange.fault is not None or head is None:
-                raise exchange.fault or BadRequest("this is no request")
+            if isinstance(head, WireError):
+                raise head
             names = Names(varying, self._digits, self.sampled)
             outcome.request_id, outcome.trace_id = names.request_id, names.trace.trace_id
             if names.trace.flags and self.sampled is not None:

@@ -117,7 +117,7 @@ class Connection(Incoming):
     async def _request_came(self) -> bool:
         if self._finished or self._deaf or (self._server.draining and not self._head_since):
             return False
-        if not self._clean:
+        if self._owed:
             self.data_received(b"")  # the parser may have stopped before requests that it already has
             if self._messages:
                 return True

@@ -21,7 +21,7 @@ Fields = list[tuple[str, str]]
 class Exchange:
     """A parsed head, the body as it comes, and the one answer that may be sent.
 
-    `fault` is set instead of a head when what came was no request; the answer to it closes the connection.
+    What came instead of a head, when it was no request, is an error; the answer to it closes the connection.
     `whole` is the body if it came in one piece with its head; then `payload` is empty. `arrival` is monotonic seconds.
     """
 
@@ -30,7 +30,6 @@ class Exchange:
         "awaits_continue",
         "begun",
         "connection",
-        "fault",
         "head",
         "keep_alive",
         "method",
@@ -44,26 +43,24 @@ class Exchange:
 
     def __init__(
         self,
-        head: RequestHead | None,
+        head: RequestHead | WireError,
         varying: Mapping[str, str],
         payload: StreamReader,
         arrival: float,
         *,
         whole: bytes | None = None,
-        fault: WireError | None = None,
     ) -> None:
-        """`varying` are the values that `head` leaves out; without a head there is a `fault`."""
+        """`varying` are the values that `head` leaves out."""
         self.connection: Connection  # set when its turn has come
         self.head = head
         self.varying = varying
         self.payload = payload
         self.whole = whole
         self.arrival = arrival
-        self.fault = fault
         self.awaits_continue = False
         self.begun = False  # the answer's head is sent
         self.sent = 0  # bytes of the answer's body
-        if head is None:
+        if isinstance(head, WireError):
             self.method = self.target = ""
             self.version = HTTP_1_0
             self.keep_alive = False

@@ -39,7 +39,6 @@ class Incoming(RequestHandler):
     """
 
     __slots__ = (
-        "_clean",
         "_deaf",
         "_head_bytes",
         "_head_since",
@@ -76,10 +75,9 @@ class Incoming(RequestHandler):
         self._left = 0  # bytes still to come of a body whose head was known, so that the parser has not seen it
         # In a row. A head of the memory must not be longer than our limit.
         self._new_heads = 0 if limits.headers_bytes >= LONGEST_HEAD else _NEW_HEADS
-        # The parser is known to hold nothing and to expect a message: only then may a head pass it by. Once in doubt it
-        # stays in doubt, for what it holds would be put before the next head it sees.
-        self._clean = True
-        self._owed = 0  # bytes after which it is clean again
+        # Bytes after which the parser is known to hold nothing and to expect a message; below 0 nobody knows any more.
+        # Only at 0 may a head pass it by: what it holds would be put before the next head that it sees.
+        self._owed = 0
         self.client = ""
         self.heard = 0.0
 
@@ -92,12 +90,10 @@ class Incoming(RequestHandler):
             self._more_came(data)
             return
         waiter = self._waiter
-        provable = self._clean and self._new_heads < _NEW_HEADS
+        provable = not self._owed and self._new_heads < _NEW_HEADS
         if provable and waiter is not None and not waiter.done() and self._known_came(data, now):
             return
-        if data:
-            self._owed -= len(data)
-            self._clean = self._owed == 0
+        self._owed -= len(data)
         in_body = not self._incoming.is_eof()
         try:
             messages, upgraded, _ = self._parser.feed_data(data)
@@ -172,15 +168,13 @@ class Incoming(RequestHandler):
             self._incoming = payload
             if suspicious and strict.size(message.raw_headers) > limit:
                 fault = HeadersTooLarge(f"all headers together may hold {limit} bytes", limit_bytes=limit)
-                exchange = Exchange(None, {}, payload, now, fault=fault)
-            else:
-                repeating, varying = split(message.raw_headers)
-                head = RequestHead(message, repeating)
-                exchange = Exchange(head, varying, payload, now)
-                if alone:
-                    self._owed = self._server.heads.learn(data, self.client, message, head) - len(data)
-                    self._clean = self._owed == 0
-            self._enqueue(exchange)
+                self._enqueue(Exchange(fault, {}, payload, now))
+                continue
+            repeating, varying = split(message.raw_headers)
+            head = RequestHead(message, repeating)
+            if alone:
+                self._owed += self._server.heads.learn(data, self.client, message, head)
+            self._enqueue(Exchange(head, varying, payload, now))
         self._wake()
         if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
             self._pause_reading_for_buffer()
@@ -196,7 +190,7 @@ class Incoming(RequestHandler):
 
     def _refuse(self, error: WireError) -> None:
         self._deaf = True
-        self._enqueue(Exchange(None, {}, EMPTY_PAYLOAD, self.heard, fault=error))
+        self._enqueue(Exchange(error, {}, EMPTY_PAYLOAD, self.heard))
         self._wake()
 
     def _enqueue(self, exchange: Exchange) -> None:

@@ -3,9 +3,6 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from random import Random
 
 import pytest
@@ -14,70 +11,13 @@ from discovery.instance import Snapshot
 from gateway.backend import Backend
 from gateway.config import Health
 from gateway.fleet import Change, Fleet
-from gateway.health import FRESH, HASTE, JITTER, Prober, next_wait, vouched_for
-from gateway.node_client import NodeClient
+from gateway.health import FRESH, HASTE, JITTER, next_wait, vouched_for
 from tests.fakes.node import FakeNode
 from tests.fakes.node_process import node_process
+from tests.fakes.probing import OFTEN, probing
 
 LOOPS = ["uvloop", "asyncio"]
-OFTEN = Health(probe_interval=0.05, probe_timeout=0.2)
 SELDOM = Health(probe_interval=3600.0, probe_timeout=5.0)
-
-
-@dataclass
-class Probing:
-    """A fleet that is probed, and a bell that rings after each verdict."""
-
-    options: Health
-    fleet: Fleet = field(init=False)
-    client: NodeClient = field(init=False)
-    prober: Prober = field(init=False)
-    verdicts: list[str] = field(default_factory=list)
-    lost: int = 0  # verdicts against a node
-    bell: asyncio.Condition = field(default_factory=asyncio.Condition)
-    ringing: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        rng = Random(1)
-        self.fleet = Fleet(self.options, rng)
-        self.client = NodeClient(1.0, 1 << 16)
-        self.prober = Prober(self.fleet, self.client.pool, self.options, rng, self.judged)
-
-    def adopt(self, *nodes: FakeNode, now: float = 0.0) -> None:
-        change = self.fleet.adopt(Snapshot(instances=frozenset(node.instance() for node in nodes)), now)
-        self.prober.follow(change.joined, change.left)
-
-    def judged(self, backend: Backend, change: Change) -> None:
-        self.verdicts.append(backend.id)
-        self.lost += backend.standing.probe_failures > 0
-        self.prober.follow(change.joined, change.left)
-        task = asyncio.ensure_future(self.ring())
-        self.ringing.add(task)
-        task.add_done_callback(self.ringing.discard)
-
-    async def ring(self) -> None:
-        async with self.bell:
-            self.bell.notify_all()
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(20), self.bell:
-            await self.bell.wait_for(condition)
-
-    def probed(self, node: FakeNode) -> bool | None:
-        return self.fleet.backends[node.instance().id].standing.probed
-
-    def why(self, node: FakeNode) -> str:
-        return self.fleet.backends[node.instance().id].standing.probe_why
-
-
-@asynccontextmanager
-async def probing(options: Health) -> AsyncIterator[Probing]:
-    one = Probing(options)
-    try:
-        yield one
-    finally:
-        await one.prober.close()
-        assert one.client.pool.open == 0
 
 
 async def test_who_joins_is_probed_at_once() -> None:
@@ -145,62 +85,6 @@ async def test_a_probe_that_was_lost_on_its_way_is_made_up_for_by_a_second() -> 
         await one.until(lambda: one.probed(node))
         assert one.verdicts == [node.instance().id]
         assert node.probes == 2
-
-
-async def test_a_gateway_without_cpu_blames_nobody() -> None:
-    options = Health(probe_interval=0.05, probe_timeout=0.4)
-    async with FakeNode(close_idle=True) as node, probing(options) as one:
-        one.adopt(node)
-        await one.until(lambda: one.probed(node))
-        loop, over, turns = asyncio.get_running_loop(), asyncio.Event(), iter(range(10))
-
-        def busy() -> None:  # every turn of the loop takes long, and a connection takes several
-            time.sleep(0.15)
-            over.set() if next(turns, None) is None else loop.call_soon(busy)
-
-        loop.call_soon(busy)
-        await over.wait()
-        known = len(one.verdicts)
-        await one.until(lambda: len(one.verdicts) >= known + 2)
-        assert one.probed(node)
-        assert one.lost == 0
-
-
-async def test_after_a_loop_that_was_away_for_long_nothing_is_said_and_the_node_asked_anew() -> None:
-    options = Health(probe_interval=3600.0, probe_timeout=0.4)
-    async with FakeNode(ready=0) as node, probing(options) as one:
-        one.adopt(node)
-        await node.wait(lambda n: n.probes == 2)
-        time.sleep(0.8)  # noqa: ASYNC251 - the loop is to be blocked
-        node.ready = 200
-        await one.until(lambda: one.probed(node))
-        assert one.verdicts == [node.instance().id]
-        assert node.probes == 3
-
-
-async def test_a_loop_that_was_away_does_not_save_a_node_that_hangs() -> None:
-    options = Health(probe_interval=3600.0, probe_timeout=0.4)
-    async with FakeNode(ready=0) as node, probing(options) as one:
-        one.adopt(node)
-        await node.wait(lambda n: n.probes == 2)
-        time.sleep(0.3)  # noqa: ASYNC251 - the loop is to be blocked
-        await one.until(lambda: one.probed(node) is False)
-
-
-async def test_a_loop_that_is_always_late_still_notices_a_node_that_hangs() -> None:
-    options = Health(probe_interval=3600.0, probe_timeout=0.2)
-    async with FakeNode(ready=0) as node, probing(options) as one:
-        one.adopt(node)
-        loop, over = asyncio.get_running_loop(), asyncio.Event()
-
-        def busy() -> None:
-            time.sleep(0.15)
-            if not over.is_set():
-                loop.call_soon(busy)
-
-        loop.call_soon(busy)
-        await one.until(lambda: one.probed(node) is False)
-        over.set()
 
 
 async def test_a_mistake_about_one_node_does_not_end_the_probing_of_others(caplog: pytest.LogCaptureFixture) -> None:

@@ -87,8 +87,8 @@ class Told:
         self.server.heads = heads
 
     async def _handle(self, exchange: Exchange) -> None:
-        if exchange.fault is not None or exchange.head is None:
-            self.requests.append(("fault", str(exchange.fault)))
+        if isinstance(exchange.head, WireError):
+            self.requests.append(("fault", str(exchange.head)))
         else:
             try:
                 body = await exchange.payload.read() if exchange.whole is None else exchange.whole
