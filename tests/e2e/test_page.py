@@ -127,6 +127,25 @@ async def test_the_threshold_is_moved_by_click() -> None:
         assert fleet.scheduler.policy == "p2c"
 
 
+async def test_what_an_operator_has_typed_stays_while_the_fleet_changes() -> None:
+    async with desk() as fleet, browse(fleet.url) as seen:
+        page = seen.page
+        await page.get_by_role("button", name="Change…").click()
+        await page.get_by_label("Oversized from").fill("3.5")
+        await page.get_by_label("Policy").select_option("p2c")
+        fleet.dies("heavy-1")
+        await seen.verdict("Serving. Heavy pool down")
+        assert await page.get_by_label("Oversized from").input_value() == "3.5"
+        assert await page.get_by_label("Policy").input_value() == "p2c"
+        await page.get_by_role("button", name="Cancel").click()
+        await page.locator('tr[data-node="light-1"]').get_by_role("button", name="More actions").click()
+        await page.get_by_label("Set weight").check()
+        await page.get_by_label("Weight (").fill("0.25")
+        fleet.dies("light-2")
+        await page.locator('tr[data-node="light-2"].bad').wait_for()
+        assert await page.get_by_label("Weight (").input_value() == "0.25"
+
+
 async def test_without_a_token_no_button_is_offered() -> None:
     async with desk(token="") as fleet, browse(fleet.url) as seen:
         await seen.page.get_by_text("Actions are off").wait_for()

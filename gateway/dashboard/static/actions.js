@@ -69,10 +69,10 @@ function Choice({ wanted, action, setAction }) {
   const offered = wanted.more ? choices(wanted.node) : [wanted.action];
   return html`<fieldset><legend class="visually-hidden">Action</legend>${offered.map((name) => html`<label key=${name}>
       <input type="radio" name="action" checked=${action === name} onChange=${() => setAction(name)} /> ${WORDS[name]}</label>`)}</fieldset>
-    ${action === "weight" && html`<label>Weight <small>(0 to 100; 1 is normal)</small><input name="weight" type="number" min="0" max="100" step="any" required value=${wanted.node.weight} /></label>`}`;
+    ${action === "weight" && html`<label>Weight <small>(0 to 100; 1 is normal)</small><input name="weight" type="number" min="0" max="100" step="any" required defaultValue=${wanted.node.weight} /></label>`}`;
 }
 
 function Rules({ rules }) {
-  return html`<label>Oversized from <small>(megapixels)</small><input name="megapixels" type="number" min="0.000001" step="any" required value=${rules.oversize_pixels / 1e6} /></label>
+  return html`<label>Oversized from <small>(megapixels)</small><input name="megapixels" type="number" min="0.000001" step="any" required defaultValue=${rules.oversize_pixels / 1e6} /></label>
     <label>Policy<select name="policy">${rules.policies.map((name) => html`<option key=${name} value=${name} selected=${name === rules.policy}>${name}</option>`)}</select></label>`;
 }
