@@ -25,11 +25,13 @@ from node.connection import Connections, UnfitAiohttp, check_aiohttp
 from node.control import Control
 from node.costs import Costs
 from node.credits import Credits
+from node.crew import Crew
 from node.engine import Engine, Open, Runs
 from node.granting import Granting
 from node.images import Reader, guard_pillow
 from node.intake import Intake
 from node.load import Load
+from node.member import Order
 from node.metrics import Metrics
 from node.models import Models
 from node.room import Room
@@ -47,6 +49,7 @@ from tracing.span import Sampler
 log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 2.0  # for requests that the drain gave up
+_REPLACE_SECONDS = 120.0  # a worker process that is started anew, and the run after that
 _LOOK_SECONDS = 0.02  # while leaving: whether all is finished
 
 
@@ -114,24 +117,26 @@ class Node:
         self._decoders = Workers("decoder", self.sizes.decoders)
         self._beside = Workers("beside", 1)
         self._costs = Costs()
-        self._open_session = open_session or partial(_open, config, self.sizes)
+        reader = Reader(self.sizes.max_pixels, config.limits.jpeg_scans, config.images.jpeg_margin)
+        processes = 0 if open_session else self.sizes.processes
+        self._open_session = open_session or partial(_open, config, self.sizes, reader, self.metrics.lost)
         self.models = Models([self._engine(place) for place in shelf.artefacts(config.models)])
         way = Way(self._engine, self._announce, self.metrics.changed, self._forget, config.drain.grace_seconds)
         self.versions = Versions(self.models, config.models, way, self._costs, self._beside)
         self._control = Control(self.versions, config.control.token)
         self.load = Load(self.sizes.slots, config.limits.waiting, self.sizes.runners, time.monotonic())
         self.granting = Granting(Credits(self.sizes.slots))
-        reader = Reader(self.sizes.max_pixels, config.limits.jpeg_scans, config.images.jpeg_margin)
         self._cache = Cache(config.cache) if config.cache.bytes else None
         intake = Intake(reader, self._costs, config.limits.rows, digests=self._cache is not None)
         self.batcher = Batcher(
             decode=intake.decode,
             decoders=self._decoders,
             runners=self._runners,
-            room=Room(config.limits.max_decoded_bytes),
+            room=Room(config.limits.max_decoded_bytes, processes),
             costs=self._costs,
             options=config.batch,
-            hang_seconds=config.session.hang_seconds,
+            # Worker processes see to it themselves: then this is for what not even ending one brings back.
+            hang_seconds=config.session.hang_seconds + (_REPLACE_SECONDS if processes else 0.0),
             watch=self.metrics,
             cache=self._cache,
         )
@@ -312,12 +317,19 @@ class Node:
         gauge("inference_models_failed", "Versions that could not be loaded.", lambda: len(self.models.failures))
 
 
-def _open(config: NodeConfig, counts: Sizes, artefact: Path, *, gently: bool) -> Runs:
+def _open(
+    config: NodeConfig, counts: Sizes, reader: Reader, lost: Callable[[], None], artefact: Path, *, gently: bool
+) -> Runs:
+    options = config.session
+    if counts.processes:
+        threads = max(1, counts.threads // counts.runners)
+        order = Order(artefact, threads, options.device, config.batch.max_rows, gently, reader)
+        return Crew(order, counts.processes, options.hang_seconds, lost)
     return Session.load(
         artefact,
         counts.threads,
         counts.runners,
-        device=config.session.device,
+        device=options.device,
         max_rows=config.batch.max_rows,
         gently=gently,
         progress=log.info,

@@ -8,31 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 from node.cache import Cache
 from node.config import Batch
 from node.costs import Costs
 from node.decoding import Decoding
-from node.engine import Engine
 from node.jobs import Jobs, too_late
 from node.queue import key
 from node.room import Room
-from node.running import Running
+from node.running import Running, Watches
 from node.work import Arrays, Job, Row, Stage
 from node.workers import Workers
-
-
-class Watches(Protocol):
-    """Who is told what was done: metrics."""
-
-    def decoded(self, row: Row, ms: float) -> None:
-        """One image became a row."""
-        ...
-
-    def ran(self, engine: Engine, rows: int, ms: float) -> None:
-        """One batch went well."""
-        ...
 
 
 class Batcher:
@@ -56,7 +42,7 @@ class Batcher:
         self._aging = options.aging
         self._cache = cache
         self._jobs = Jobs(room, self._dropped)
-        self._running = Running(self._jobs, runners, costs, options, hang_seconds, watch.ran, self._pump)
+        self._running = Running(self._jobs, runners, costs, options, hang_seconds, watch, self._pump)
         self._decoding = Decoding(
             self._jobs, decoders, runners, costs, decode, self._running.push, watch.decoded, self._pump
         )
@@ -100,10 +86,10 @@ class Batcher:
         if self._cache is not None and self._cache.follows(row):
             return
         row.key = key(row.job.arrival, row.predicted_ms, self._aging)
-        if row.inputs is None:
-            self._decoding.push(row)
-        else:
+        if row.inputs is not None or (row.job.engine.decodes and self.room.fits_aside(row.decoded_bytes)):
             self._running.push(row, row.inputs)
+        else:
+            self._decoding.push(row)
 
     def _dropped(self, row: Row) -> None:
         """Rows that followed this one get its outputs; without outputs, one of them is computed after all."""

@@ -73,8 +73,15 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=0, description="batches in progress at once; 0: one per thread, 1.7 x one runner's images/s on two cores"
         ),
     ] = 0
+    workers: Annotated[
+        Literal["auto", "processes", "threads"],
+        Meta(
+            description="where runners run: processes share nothing, so none waits for another and one that crashes or "
+            "hangs is replaced alone, at 300 MB each; threads share one session; auto: processes on a CPU"
+        ),
+    ] = "auto"
     hang_seconds: Annotated[
-        float, Meta(gt=0, description="a run longer than this is a hung session: it is rebuilt")
+        float, Meta(gt=0, description="a run longer than this hangs: its process is replaced, or its session rebuilt")
     ] = 60.0
     rebuild_seconds: Annotated[
         float, Meta(gt=0, description="first pause between tries to rebuild; doubles to 30 s")

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from functools import partial
+from math import prod
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from node.batch_run import Item, Ran, run_batch
 from node.tensors import dtype_of
 from node.work import Array, Arrays, Bucket
 from node.workers import Workers
@@ -51,6 +53,15 @@ class Runs(Protocol):
         ...
 
 
+@runtime_checkable
+class Decodes(Runs, Protocol):
+    """A session that takes images as they are, as node/crew.py has it."""
+
+    def answer(self, items: Sequence[Item]) -> Ran:
+        """One batch. Blocking and thread-safe. Raises what `run` raises, and Unreplaced."""
+        ...
+
+
 class Open(Protocol):
     """Makes a warm session of an artefact; blocks for seconds. `gently`: requests are being served meanwhile."""
 
@@ -73,7 +84,7 @@ class State(StrEnum):
 
 
 class Engine:
-    """A session and the loop that keeps it sound. Used from the event loop, except `run` and `probe`."""
+    """A session and the loop that keeps it sound. Used from the event loop, except `answer` and `probe`."""
 
     def __init__(self, artefact: Path, manifest: Manifest, open_session: Open, loader: Workers, pause: float) -> None:
         self.artefact = artefact
@@ -124,6 +135,11 @@ class Engine:
     def bucket(self, shapes: Mapping[str, tuple[int, ...]]) -> Bucket:
         """Which rows can be batched: those of equal `shapes`, by input name."""
         return self, tuple(shapes[spec.name] for spec in self.manifest.inputs)
+
+    def row_bytes(self, bucket: Bucket) -> int:
+        """Of the inputs of one row."""
+        specs = zip(self.manifest.inputs, bucket[1], strict=True)
+        return sum(prod(shape) * dtype_of(spec).itemsize for spec, shape in specs)
 
     @property
     def usual_bucket(self) -> Bucket | None:
@@ -181,9 +197,17 @@ class Engine:
                     self.why = f"the session could not be rebuilt: {error}"
                     self._tell(False)
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """One batch. Blocking. Raises what the session raises."""
-        return self._present().run(inputs)
+    @property
+    def decodes(self) -> bool:
+        """Whether it takes images as they are."""
+        return isinstance(self._session, Decodes)
+
+    def answer(self, items: Sequence[Item]) -> Ran:
+        """One batch; images only where it decodes. Blocking. Raises what the session raises."""
+        session = self._present()
+        if isinstance(session, Decodes):
+            return session.answer(items)
+        return run_batch(session.run, None, self.manifest, items)
 
     def probe(self) -> None:
         """Run one harmless row: what fails now fails for everybody. Blocking."""
@@ -203,7 +227,9 @@ class Engine:
         self._then = then
         log.error("session is sick", extra={"model": self.title, "why": why})
         self._become(State.SICK, why)
-        self._session = None  # not closed: whatever hangs in it would hang its closing
+        if isinstance(self._session, Decodes):
+            self._session.close()  # at once, whatever hangs
+        self._session = None  # else not closed: whatever hangs in it would hang its closing
         self._sick.set()
 
     async def close(self, why: str = "the node is leaving") -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import binascii
 from collections.abc import Sequence
 
-import numpy as np
-
 from node import tensors
+from node.batch_run import image_of, prepared
 from node.cache import digest
 from node.costs import Costs
 from node.engine import Engine
@@ -52,14 +51,7 @@ class Intake:
 
     def decode(self, row: Row) -> Arrays:
         """The inputs of an image's row. On a decoder's thread. Raises Undecodable or TooLarge."""
-        engine = row.job.engine
-        steps = _steps(engine)
-        assert row.image is not None
-        assert row.header is not None
-        spec = engine.manifest.input(steps.input)
-        assert spec is not None
-        array = self._reader.read(row.image, row.header, steps).astype(tensors.dtype_of(spec), copy=False)
-        return {steps.input: array if engine.batched else array[np.newaxis], **row.others}
+        return prepared(self._reader, row.job.engine.manifest, image_of(row))
 
     def _rows(self, engine: Engine, arrays: Arrays) -> list[Arrays]:
         return tensors.split(arrays, self._most_rows) if engine.batched else [arrays]

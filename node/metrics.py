@@ -78,6 +78,9 @@ class Metrics:
             ("model", "outcome"),
             registry=self.registry,
         )
+        self._lost = Counter(
+            "inference_workers_lost", "Worker processes that ended or hung, and were replaced.", registry=self.registry
+        )
         # Finding a child by its labels takes as long as all the rest.
         self._phase_of = cache(self._duration.labels)
         self._rows_of = cache(self._rows.labels)
@@ -119,6 +122,10 @@ class Metrics:
                 family.remove_by_labels({"model": title})
             self._phase_of.cache_clear()
             self._rows_of.cache_clear()
+
+    def lost(self) -> None:
+        """One worker process."""
+        self._lost.inc()
 
     def answered(self, route: str, status: int) -> None:
         """One inference call ended."""

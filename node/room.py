@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Small pictures have a share of their own, so that none of them waits for a big one to leave.
 SMALL_SHARE = 1 / 16
+ASIDE_BYTES = 48 << 20  # what a worker process may decode itself: 12 megapixels of JPEG on their way to a model
 
 
 class Room:
@@ -12,11 +13,13 @@ class Room:
     Whoever waits for a lane waits for its turn there, so a big one is not starved by smaller ones that would fit.
     """
 
-    __slots__ = ("big", "held_big", "held_small", "small", "small_bytes")
+    __slots__ = ("_aside", "big", "held_big", "held_small", "small", "small_bytes")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, workers: int = 0) -> None:
+        """`workers` processes decode small pictures themselves, one at a time each; that takes a third at most."""
+        self._aside = min(ASIDE_BYTES, limit // (3 * workers)) if workers else 0
         self.small = int(limit * SMALL_SHARE)
-        self.big = limit - self.small
+        self.big = limit - self.small - workers * self._aside
         self.small_bytes = self.small // 2  # up to here a take counts as small
         self.held_small = self.held_big = 0
 
@@ -28,6 +31,10 @@ class Room:
     def is_small(self, size: int) -> bool:
         """Which lane a take of `size` uses."""
         return size <= self.small_bytes
+
+    def fits_aside(self, size: int) -> bool:
+        """Whether a worker process may decode a picture of `size`, beside what is counted here."""
+        return size <= self._aside
 
     def ever_fits(self, size: int) -> bool:
         """Whether `size` could be taken if nothing else were held."""

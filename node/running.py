@@ -12,22 +12,34 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-
+from node.batch_run import Item, Ran, image_of
 from node.config import Batch as Options
 from node.costs import Costs
+from node.crew import Hung, Lost, Unreplaced
 from node.engine import Engine, NoSession, State
 from node.jobs import Jobs
 from node.ready import Batch, Ready
-from node.work import Array, Arrays, Job, Row, Stage
+from node.work import Arrays, Job, Row, Stage
 from node.workers import Task, Workers
-from wire.errors import BadRequest, DeadlineMissed, ModelFailed, NodeBusy
+from wire.errors import BadRequest, DeadlineMissed, ModelFailed, NodeBusy, WireError
 
 log = logging.getLogger(__name__)
 
 _AFTER_THE_TICK = 0.002  # the event loop counts in milliseconds
+
+
+class Watches(Protocol):
+    """Who is told what was done: metrics."""
+
+    def decoded(self, row: Row, ms: float) -> None:
+        """One image became a row."""
+        ...
+
+    def ran(self, engine: Engine, rows: int, ms: float) -> None:
+        """One batch went well."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -51,23 +63,23 @@ class Running:
         costs: Costs,
         options: Options,
         hang_seconds: float,
-        on_ran: Callable[[Engine, int, float], None],
+        watch: Watches,
         pump: Callable[[], None],
     ) -> None:
         self._jobs = jobs
         self._workers = workers
         self._costs = costs
         self._hang_seconds = hang_seconds
-        self._on_ran = on_ran
+        self._watcher = watch
         self._pump = pump
         self._loop = asyncio.get_running_loop()
-        self._ready = Ready(jobs, costs, options)
+        self._ready = Ready(jobs, costs, options, workers.count)
         self._handed: Batch | None = None
         self._changed = False  # something came since it was chosen
         self._look_again: asyncio.TimerHandle | None = None
 
-    def push(self, row: Row, inputs: Arrays) -> None:
-        """Add a row whose inputs are there."""
+    def push(self, row: Row, inputs: Arrays | None) -> None:
+        """Add a row whose inputs are there, or a small image for a session that decodes."""
         row.inputs = inputs
         self._jobs.move(row, Stage.READY)
         self._ready.push(row)
@@ -131,31 +143,48 @@ class Running:
     def _watch(self, run: _Run) -> None:
         run.watch = self._loop.call_later(self._hang_seconds, self._hung, run)
 
-    def _prepared(self, batch: Batch) -> tuple[_Run, Callable[[], list[Arrays]], Callable[..., None]]:
+    def _prepared(self, batch: Batch) -> tuple[_Run, Callable[[], Ran], Callable[..., None]]:
         engine, rows = batch.engine, batch.rows
         run = _Run(engine, engine.session, rows)
-        inputs = [row.inputs for row in rows if row.inputs is not None]
-        return run, partial(_run, engine, inputs), partial(self._ran, batch, run)
+        items: list[Item] = [row.inputs if row.inputs is not None else image_of(row) for row in rows]
+        return run, partial(engine.answer, items), partial(self._ran, batch, run)
 
-    def _ran(
-        self, batch: Batch, run: _Run, outputs: Sequence[Arrays] | None, error: BaseException | None, ms: float
-    ) -> None:
+    def _ran(self, batch: Batch, run: _Run, ran: Ran | None, error: BaseException | None, ms: float) -> None:
         """A batch came back."""
         assert run.watch is not None
         run.watch.cancel()
         now = time.monotonic()
+        run_ms = ms if ran is None else ran.run_ms
         for job in {row.job: None for row in batch.rows}:
-            job.infer_ms += ms
+            job.infer_ms += run_ms
             job.inferred_at = now
-        if outputs is None:
+        if ran is None:
             self._failed(run, error)
         else:
             run.engine.went_well(run.session)
-            self._costs.learn_run(batch.bucket, batch.size, ms)
-            self._on_ran(run.engine, len(batch.rows), ms)
-            for row, output in zip(batch.rows, outputs, strict=True):
-                self._jobs.finish(row, output)
+            for row, ended, decode_ms in zip(batch.rows, ran.rows, ran.decode_ms, strict=True):
+                if decode_ms:
+                    row.job.decode_ms += decode_ms
+                    row.job.decoded_at = now - run_ms / 1000
+                if isinstance(ended, WireError):
+                    self._jobs.drop(row)
+                    self._jobs.fail(row.job, ended)
+                else:
+                    self._learn_decode(row, decode_ms)
+                    self._jobs.finish(row, ended)
+            if good := sum(not isinstance(ended, WireError) for ended in ran.rows):
+                self._watcher.ran(run.engine, good, run_ms)
+                if good == len(batch.rows):
+                    # All that a batch takes its runner, the way to a worker process and back among it: what is saved
+                    # by joining rows is judged by this.
+                    self._costs.learn_run(batch.bucket, batch.size, ms - sum(ran.decode_ms))
         self._pump()
+
+    def _learn_decode(self, row: Row, ms: float) -> None:
+        if ms:
+            assert row.header is not None
+            self._costs.learn_decode(row.header.format, row.header.pixels, ms)
+            self._watcher.decoded(row, ms)
 
     def _hung(self, run: _Run) -> None:
         """It does not come back. It takes with it the session it is in, and nothing that has not begun."""
@@ -172,9 +201,15 @@ class Running:
         """A batch failed. Its rows are tried alone, so that one poisonous input harms nobody else."""
         rows = run.rows
         log.warning("a batch failed", extra={"model": run.engine.title, "rows": len(rows), "why": _line(error)})
-        if isinstance(error, NoSession):
+        if isinstance(error, Hung):
+            for row in rows:
+                self._jobs.drop(row)
+                self._jobs.fail(row.job, DeadlineMissed("the model did not answer"))
+        elif isinstance(error, (NoSession, Unreplaced)):
+            if isinstance(error, Unreplaced):
+                self._lose(run, str(error), hung=False)
             self._again(rows)
-        elif len(rows) > 1:
+        elif len(rows) > 1 or (isinstance(error, Lost) and not rows[0].alone):
             for row in rows:
                 row.alone = True
             self._again(rows)
@@ -186,7 +221,7 @@ class Running:
 
     def _again(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            if row.job.over or row.inputs is None:
+            if row.job.over:
                 self._jobs.drop(row)
             else:
                 self.push(row, row.inputs)
@@ -231,18 +266,6 @@ class Running:
         for job in self._jobs.of(engine):
             if wanted(job) and not any(row.stage is Stage.RUNNING for row in job.rows):
                 self._jobs.fail(job, _rebuilding())
-
-
-def _run(engine: Engine, rows: Sequence[Arrays]) -> list[Arrays]:
-    """One batch on a runner's thread: rows joined, and their outputs taken apart again."""
-    if not engine.batched:
-        return [engine.run(rows[0])]
-    outputs = engine.run({name: _join([row[name] for row in rows]) for name in rows[0]})
-    return [{name: array[place] for name, array in outputs.items()} for place in range(len(rows))]
-
-
-def _join(arrays: Sequence[Array]) -> Array:
-    return arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)
 
 
 def _rebuilding() -> NodeBusy:

@@ -26,7 +26,7 @@ class Stage(Enum):
 
     WAITING = auto()  # for a decoder
     DECODING = auto()
-    READY = auto()  # for a runner
+    READY = auto()  # for a runner; a small image may be decoded there
     RUNNING = auto()
     DONE = auto()  # or dropped
 
@@ -55,6 +55,11 @@ class Row:
     def predicted_ms(self) -> float:
         """Decoding and running, one after the other."""
         return self.decode_ms + self.run_ms
+
+    @property
+    def left_ms(self) -> float:
+        """What of that is still to do."""
+        return self.run_ms if self.inputs is not None else self.predicted_ms
 
 
 @dataclass(slots=True, eq=False)

@@ -29,10 +29,34 @@ class RealNode:
     def url(self, path: str) -> str:
         return f"http://{self.address}{path}"
 
+    def pids(self) -> list[int]:
+        """Of the node and its worker processes, from Linux's /proc."""
+        found = [self.process.pid]
+        for pid in found:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                found.extend(int(child) for child in task.read_text().split())
+        return found
+
+    def workers(self) -> list[int]:
+        """Of its worker processes."""
+        server = next(pid for pid in self.pids() if "forkserver" in Path(f"/proc/{pid}/cmdline").read_text())
+        return [
+            int(pid) for task in Path(f"/proc/{server}/task").glob("*/children") for pid in task.read_text().split()
+        ]
+
+    def forget_peak(self) -> None:
+        """From here on `VmHWM` is counted anew."""
+        for pid in self.pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
     def resident(self, field: str = "VmRSS") -> int:
-        """Bytes of memory, from Linux's /proc."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(next(line for line in status.splitlines() if line.startswith(field)).split()[1]) << 10
+        """Bytes of memory of all its processes, from Linux's /proc; what they share is counted in each."""
+        return sum(_resident(pid, field) for pid in self.pids())
+
+
+def _resident(pid: int, field: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(field)).split()[1]) << 10
 
 
 @contextmanager

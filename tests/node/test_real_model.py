@@ -48,7 +48,7 @@ def hundred_megapixels() -> bytes:
 def test_a_photo_of_a_hundred_megapixels_takes_little_memory(node: RealNode) -> None:
     photo = hundred_megapixels()
     requests.post(node.url("/v1/predict"), data=CAT)
-    Path(f"/proc/{node.process.pid}/clear_refs").write_text("5")
+    node.forget_peak()
     before = node.resident("VmHWM")
     answer = requests.post(node.url("/v1/predict"), data=photo)
     grown = node.resident("VmHWM") - before
@@ -102,7 +102,7 @@ def bad_input() -> dict[str, tuple[str, bytes, int]]:
 def test_hostile_input_beside_good_requests_harms_neither_them_nor_the_node(node: RealNode) -> None:
     requests.post(node.url("/v1/predict"), data=CAT)
     before = node.resident()
-    Path(f"/proc/{node.process.pid}/clear_refs").write_text("5")
+    node.forget_peak()
     bad = bad_input()
 
     def send(name: str) -> int:

@@ -3,10 +3,12 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 
+from node.batch_run import Ran, run_batch
 from node.config import Batch
 from node.engine import State
 from node.jobs import Jobs
@@ -30,6 +32,14 @@ class Costs:
         pass
 
 
+class Unwatched:
+    def decoded(self, row: Row, ms: float) -> None:
+        pass
+
+    def ran(self, engine: object, rows: int, ms: float) -> None:
+        pass
+
+
 class Engine:
     """A session that fails for one input; waits with every run until `gate` is open."""
 
@@ -38,8 +48,15 @@ class Engine:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.order: list[object] = []
+        self.manifest = SimpleNamespace(batch_buckets=())
 
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def answer(self, items: Sequence[dict[str, np.ndarray]]) -> Ran:
+        return run_batch(self._run, None, self.manifest, items)
+
+    def row_bytes(self, bucket: object) -> int:
+        return 8
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         assert self.gate.wait(20)
         self.order.append(int(inputs["x"][0]))
         time.sleep(0.003)  # long enough for the next batch to be handed on meanwhile
@@ -63,7 +80,7 @@ async def test_a_session_that_is_to_be_judged_is_not_kept_waiting_by_batches_tha
     def pump() -> None:
         running.start()
 
-    running = Running(jobs, workers, Costs(), Batch(), 20.0, lambda *_: None, pump)
+    running = Running(jobs, workers, Costs(), Batch(), 20.0, Unwatched(), pump)
     answers = []
     for value in [1, POISON, *[2] * 30]:
         row = Row((engine, ((1,),)), inputs={"x": np.array([value])}, run_ms=1.0, key=loop.time())
