@@ -324,7 +324,7 @@ def _open(
     if counts.processes:
         threads = max(1, counts.threads // counts.runners)
         order = Order(artefact, threads, options.device, config.batch.max_rows, gently, reader)
-        return Crew(order, counts.processes, options.hang_seconds, lost)
+        return Crew(order, counts.processes, config.models.load_seconds, options.hang_seconds, lost)
     return Session.load(
         artefact,
         counts.threads,

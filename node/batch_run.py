@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -13,8 +14,10 @@ from node.images import Reader
 from node.tensors import dtype_of
 from node.work import Array, Arrays, Row
 from repository.manifest import Manifest
-from wire.errors import WireError
+from wire.errors import ModelFailed, WireError
 from wire.image_header import ImageHeader
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,9 @@ def run_batch(
                 rows.append(prepared(reader, manifest, item))
             except WireError as error:
                 rows.append(error)
+            except Exception:
+                log.exception("preparing an image broke")
+                rows.append(ModelFailed("the image could not be prepared"))
             decode_ms.append(_ms_since(start))
         else:
             rows.append(item)

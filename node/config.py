@@ -122,7 +122,12 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, description="of one image; 0: 50 MP in the light pool, 200 MP in the heavy")
     ] = 0
     max_decoded_bytes: Annotated[
-        int, Meta(ge=16 * MIB, description="pixels decoded at once, whole node; a 200 MP PNG takes 0.8 GB")
+        int,
+        Meta(
+            ge=16 * MIB,
+            description="pixels decoded at once, whole node; a 200 MP PNG takes 0.8 GB; from 14 worker processes on give "
+            "108 MiB for each, or they leave even small pictures to decoders",
+        ),
     ] = 1536 * MIB
     body_bytes: Annotated[int, Meta(ge=1024, description="a 100 MP photo is 14 MB; room above it")] = 64 * MIB
     buffered_bytes: Annotated[int, Meta(ge=MIB, description="bodies held at once, all requests together")] = 512 * MIB

@@ -9,10 +9,14 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import socket
+import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
 from queue import SimpleQueue
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from node import carrying
@@ -24,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["node.nursery"])
+_START_TRIES = 2
 _START_SECONDS = 60.0  # of a replacement; importing TensorFlow anew is 5 of them
 
 
@@ -42,13 +47,14 @@ class Unreplaced(Exception):
 class _Worker:
     """One worker process, as the node sees it."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, hang_seconds: float) -> None:
         self._connection, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
             target=main, args=(theirs, order), name=f"worker of {order.artefact.parent.name}", daemon=True
         )
         self._process.start()
         theirs.close()
+        _stalls_after(self._connection, hang_seconds)
 
     @property
     def pid(self) -> int | None:
@@ -60,17 +66,19 @@ class _Worker:
         """Of one that was asked nothing: whether it is gone."""
         return self._connection.poll(0)
 
-    def warm(self, progress: Callable[[str], None], seconds: float | None = None) -> Warm:
+    def warm(self, progress: Callable[[str], None], seconds: float) -> Warm:
         """Wait until it is. Raises what loading raised, Lost or Hung."""
-        end = None if seconds is None else monotonic() + seconds
+        end = monotonic() + seconds
         while True:
-            told = self._receive(None if end is None else max(0.0, end - monotonic()))
+            told = self._receive(max(0.0, end - monotonic()))
             if isinstance(told, Warm):
                 return told
+            if isinstance(told, BaseException):
+                raise told
             progress(told)
 
     def ask(self, question: object, seconds: float) -> Any:
-        """Raises what answering raised, Lost or Hung."""
+        """Its answer, or what it raised. Raises Lost or Hung; after anything raised here it must not be asked again."""
         try:
             carrying.send(self._connection, question)
         except OSError:
@@ -79,18 +87,16 @@ class _Worker:
 
     def end(self) -> None:
         """At once: it holds nothing that would have to be saved."""
-        self._process.kill()  # and with it whoever waits for its answer; the connection goes when nobody does
+        if self._process.is_alive():  # else its number may be another's
+            self._process.kill()  # whoever waits for its answer hears of it; the connection goes when nobody does
 
-    def _receive(self, seconds: float | None) -> Any:
+    def _receive(self, seconds: float) -> Any:
         try:
             if not self._connection.poll(seconds):
                 raise Hung(f"a worker process has not answered after {seconds:g} s")
-            told = carrying.receive(self._connection)
+            return carrying.receive(self._connection)
         except (EOFError, OSError):
             raise self._lost() from None
-        if isinstance(told, BaseException):
-            raise told
-        return told
 
     def _lost(self) -> Lost:
         self._process.join(1.0)
@@ -100,8 +106,13 @@ class _Worker:
 class Crew:
     """See the module. Thread-safe; as many callers at once as there are workers."""
 
-    def __init__(self, order: Order, size: int, hang_seconds: float, lost: Callable[[], None]) -> None:
-        """Blocks until all are warm. `lost` is told of each worker that ends or hangs. Raises what loading raised."""
+    def __init__(
+        self, order: Order, size: int, load_seconds: float, hang_seconds: float, lost: Callable[[], None]
+    ) -> None:
+        """Blocks until all are warm. `lost` is told of each worker that ends or hangs.
+
+        Raises what loading raised, Lost, or Hung when it takes longer than `load_seconds`.
+        """
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before the fork server starts: it imports TensorFlow
         self._order = order
         self._hang_seconds = hang_seconds
@@ -111,8 +122,8 @@ class Crew:
         # At exit, too, and before multiprocessing would wait for those that are left: they do not heed its SIGTERM.
         self._end = Finalize(self, _end_all, args=(self._all,), exitpriority=1)
         try:
-            workers = [self._started() for _ in range(size)]
-            warm = [worker.warm(log.info if worker is workers[0] else log.debug) for worker in workers]
+            workers = [self._started(order) for _ in range(size)]
+            warm = [worker.warm(log.info if worker is workers[0] else log.debug, load_seconds) for worker in workers]
         except BaseException:
             self._end()
             raise
@@ -128,12 +139,16 @@ class Crew:
 
     def answer(self, items: Sequence[Item]) -> Ran:
         """One batch. Raises what the session raises, Lost, Hung or Unreplaced."""
-        ran: Ran = self._ask([_packed(item) for item in items])
-        return ran
+        ran: Ran
+        start, ran = self._ask([_packed(item) for item in items])
+        if not ran.run_ms:
+            return ran
+        # The way there and back is part of what a batch takes: what is saved by joining rows is judged by it.
+        return replace(ran, run_ms=(perf_counter() - start) * 1000 - sum(ran.decode_ms))
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
         """See `node.session.Session`."""
-        outputs: Arrays = self._ask(dict(inputs))
+        outputs: Arrays = self._ask(dict(inputs))[1]
         return outputs
 
     def probe(self) -> None:
@@ -144,50 +159,65 @@ class Crew:
         """End all of them, whatever they are doing."""
         self._end()
 
-    def _ask(self, question: object) -> Any:
+    def _ask(self, question: object) -> tuple[float, Any]:
+        """When it was sent, and the answer."""
         worker = self._idle.get()
         if worker is not None and worker.ended:
             self._discard(worker, Lost("a worker process ended while it was idle"))
             worker = None
         if worker is None:
             worker = self._replaced()
+        start = perf_counter()
         try:
             answer = worker.ask(question, self._hang_seconds)
-        except (Lost, Hung) as error:
+        except BaseException as error:  # whatever it is, something of this answer may still be on its way
             self._discard(worker, error)
             self._idle.put(None)
             raise
-        except BaseException:
-            self._idle.put(worker)
-            raise
         self._idle.put(worker)
-        return answer
+        if isinstance(answer, BaseException):
+            raise answer
+        return start, answer
 
     def _replaced(self) -> _Worker:
-        worker = None
-        try:
-            worker = self._started()
-            worker.warm(log.debug, _START_SECONDS)
-        except Exception as error:
-            if worker is not None:
-                self._discard(worker, error)
-            self._idle.put(None)
-            raise Unreplaced(f"a worker process cannot be replaced: {error}") from error
-        return worker
+        order = replace(self._order, gently=False)  # somebody waits for it
+        for tries_left in range(_START_TRIES - 1, -1, -1):
+            worker = None
+            try:
+                worker = self._started(order)
+                worker.warm(log.debug, _START_SECONDS)
+            except Exception as error:
+                if worker is not None:
+                    self._discard(worker, error)
+                if not tries_left:
+                    self._idle.put(None)
+                    raise Unreplaced(f"a worker process cannot be replaced: {error}") from error
+            else:
+                return worker
+        raise AssertionError
 
-    def _started(self) -> _Worker:
-        worker = _Worker(self._order)
+    def _started(self, order: Order) -> _Worker:
+        worker = _Worker(order, self._hang_seconds)
         self._all.add(worker)
         if not self._end.still_active():  # closed meanwhile
             worker.end()
         return worker
 
-    def _discard(self, worker: _Worker, why: Exception) -> None:
+    def _discard(self, worker: _Worker, why: BaseException) -> None:
         self._all.discard(worker)
         worker.end()
         if self._end.still_active():
             log.error("a worker process is gone", extra={"pid": worker.pid, "why": str(why)})
             self._tell_lost()
+
+
+def _stalls_after(connection: Connection, seconds: float) -> None:
+    """A message that stops on its way, here or there, is an OSError after so long."""
+    whole = int(seconds)
+    limit = struct.pack("ll", whole, int((seconds - whole) * 1e6))
+    with socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
 
 def _packed(item: Item) -> Item:

@@ -96,7 +96,8 @@ class Engine:
         self.buckets: Sequence[int] = ()
         self.device = ""
         self.run_ms: dict[int, float] = {}  # by batch size, measured once warm
-        self.hangs = 0  # sessions lost to a hang since the last batch that went well
+        self.decodes = False  # whether it takes images as they are
+        self.hangs = 0  # sessions, or workers of one, lost to a hang since the last batch that went well
         self.session = 0  # which one it is, counted from 1
         self._open_session = open_session
         self._loader = loader
@@ -173,6 +174,7 @@ class Engine:
         self._open_seconds = monotonic() - start
         self.session += 1
         self._session, self.buckets, self.device = session, session.buckets, session.device
+        self.decodes = isinstance(session, Decodes)
         self._sick.clear()
         self._become(State.READY, "")
         self._tell(True)
@@ -197,17 +199,12 @@ class Engine:
                     self.why = f"the session could not be rebuilt: {error}"
                     self._tell(False)
 
-    @property
-    def decodes(self) -> bool:
-        """Whether it takes images as they are."""
-        return isinstance(self._session, Decodes)
-
     def answer(self, items: Sequence[Item]) -> Ran:
         """One batch; images only where it decodes. Blocking. Raises what the session raises."""
         session = self._present()
-        if isinstance(session, Decodes):
-            return session.answer(items)
-        return run_batch(session.run, None, self.manifest, items)
+        answer = getattr(session, "answer", None)
+        ran: Ran = answer(items) if answer else run_batch(session.run, None, self.manifest, items)
+        return ran
 
     def probe(self) -> None:
         """Run one harmless row: what fails now fails for everybody. Blocking."""
@@ -227,7 +224,7 @@ class Engine:
         self._then = then
         log.error("session is sick", extra={"model": self.title, "why": why})
         self._become(State.SICK, why)
-        if isinstance(self._session, Decodes):
+        if self.decodes and self._session is not None:
             self._session.close()  # at once, whatever hangs
         self._session = None  # else not closed: whatever hangs in it would hang its closing
         self._sick.set()

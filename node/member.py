@@ -5,11 +5,12 @@ It ends when the node does, whatever it is doing then.
 
 from __future__ import annotations
 
-import ctypes
+import multiprocessing
+import os
 import signal
-import sys
+import threading
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Literal
 
@@ -19,8 +20,6 @@ from node.images import Reader, guard_pillow
 from node.session import Session
 from repository.manifest import ArtefactError
 from wire.errors import WireError
-
-_DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,8 @@ def main(connection: Connection, order: Order) -> None:
     except Exception as error:  # carried to the node, whatever it is
         carrying.send(connection, _carried(error))
         return
-    carrying.send(connection, Warm(session.buckets, session.device))
     try:
+        carrying.send(connection, Warm(session.buckets, session.device))
         while True:
             carrying.send(connection, _answer(session, order, carrying.receive(connection)))
     except (EOFError, OSError):
@@ -92,8 +91,14 @@ def _carried(error: Exception) -> Exception:
 
 
 def _end_with_the_node() -> None:
-    """Not before it, by a signal to all; and not after it, by a run that never ends: the fork server ends with it."""
+    """Not before it, by a signal to all; and not after it, in a run that never ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    threading.Thread(target=_watch_the_node, name="watch the node", daemon=True).start()
+
+
+def _watch_the_node() -> None:
+    node = multiprocessing.parent_process()
+    assert node is not None
+    wait([node.sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)

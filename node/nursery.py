@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import signal
 
-import node.member
-import node.runner  # noqa: F401 - for what it imports
-
 # A signal to all processes of a container or terminal is the node's to act upon: it finishes its requests first.
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+
+import node.member  # noqa: E402
+import node.runner  # noqa: E402, F401 - for what it imports

@@ -124,7 +124,8 @@ class Ready:
         cost = partial(self._costs.run_ms, bucket)
         # Rows are spread over runners before they are joined on one. Where there are no more of them than runners they
         # would soon be done one by one, too: unless joining is nearly free, it would only hold up the first.
+        # Not so on a GPU, and not where runners only queue for one: those want all that there is.
         few = waiting <= self._runners
-        spread = idle if few else self._runners
-        gain = min(self._options.gain, _SHORT_GAIN) if few else self._options.gain
+        spread = self._runners if bucket[0].decodes and not few else idle
+        gain = min(self._options.gain, _SHORT_GAIN) if bucket[0].decodes and few else self._options.gain
         return best_size(ceil(waiting / spread), sizes, cost, gain=gain, most_ms=self._options.max_ms)

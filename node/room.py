@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Small pictures have a share of their own, so that none of them waits for a big one to leave.
 SMALL_SHARE = 1 / 16
+LEAST_ASIDE_BYTES = 36 << 20  # below it next to none would be small enough
 ASIDE_BYTES = 48 << 20  # what a worker process may decode itself: 12 megapixels of JPEG on their way to a model
 
 
@@ -17,7 +18,8 @@ class Room:
 
     def __init__(self, limit: int, workers: int = 0) -> None:
         """`workers` processes decode small pictures themselves, one at a time each; that takes a third at most."""
-        self._aside = min(ASIDE_BYTES, limit // (3 * workers)) if workers else 0
+        aside = min(ASIDE_BYTES, limit // (3 * workers)) if workers else 0
+        self._aside = aside if aside >= LEAST_ASIDE_BYTES else 0
         self.small = int(limit * SMALL_SHARE)
         self.big = limit - self.small - workers * self._aside
         self.small_bytes = self.small // 2  # up to here a take counts as small

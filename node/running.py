@@ -175,9 +175,7 @@ class Running:
             if good := sum(not isinstance(ended, WireError) for ended in ran.rows):
                 self._watcher.ran(run.engine, good, run_ms)
                 if good == len(batch.rows):
-                    # All that a batch takes its runner, the way to a worker process and back among it: what is saved
-                    # by joining rows is judged by this.
-                    self._costs.learn_run(batch.bucket, batch.size, ms - sum(ran.decode_ms))
+                    self._costs.learn_run(batch.bucket, batch.size, run_ms)
         self._pump()
 
     def _learn_decode(self, row: Row, ms: float) -> None:
@@ -205,10 +203,13 @@ class Running:
             for row in rows:
                 self._jobs.drop(row)
                 self._jobs.fail(row.job, DeadlineMissed("the model did not answer"))
+            run.engine.hangs += 1
+            if run.engine.hopeless:
+                self._lose(run, "it hangs again and again", hung=False)
         elif isinstance(error, (NoSession, Unreplaced)):
+            self._again(rows)
             if isinstance(error, Unreplaced):
                 self._lose(run, str(error), hung=False)
-            self._again(rows)
         elif len(rows) > 1 or (isinstance(error, Lost) and not rows[0].alone):
             for row in rows:
                 row.alone = True

@@ -43,7 +43,8 @@ def sizes(config: NodeConfig) -> Sizes:
 def _on_gpu(config: NodeConfig) -> bool:
     """A GPU's memory would hold the model once for each process. Its driver is asked without TensorFlow."""
     return config.session.device == "gpu" or (
-        config.session.device == "auto" and any(Path("/dev").glob("nvidia[0-9]*"))
+        config.session.device == "auto"
+        and any(path.exists() for path in (*Path("/dev").glob("nvidia[0-9]*"), Path("/dev/dxg"), Path("/dev/kfd")))
     )
 
 

@@ -44,6 +44,7 @@ class Engine:
     """A session that fails for one input; waits with every run until `gate` is open."""
 
     state, session, batched, buckets, title, rebuild_seconds = State.READY, 1, False, (1,), "m@1", 1.0
+    decodes, hangs, hopeless = False, 0, False
 
     def __init__(self) -> None:
         self.gate = threading.Event()
