@@ -119,7 +119,7 @@ def test_hostile_input_beside_good_requests_harms_neither_them_nor_the_node(node
 
         assert statuses == {name: status for name, (_, _, status) in bad.items()}
         assert set(good) == {"Egyptian cat"}
-    assert node.resident("VmHWM") - before < 300 << 20
+    assert node.resident("VmHWM") - before < 450 << 20  # peaks of all its processes, whenever each had its own
     assert requests.get(node.url("/v2/health/ready")).status_code == 200
 
 
