@@ -77,7 +77,7 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["auto", "processes", "threads"],
         Meta(
             description="where runners run: processes share nothing, so none waits for another and one that crashes or "
-            "hangs is replaced alone, at 300 MB each; threads share one session; auto: processes on a CPU"
+            "hangs is replaced alone, at 220 MB each; threads share one session; auto: processes on a CPU"
         ),
     ] = "auto"
     hang_seconds: Annotated[

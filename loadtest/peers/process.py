@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,16 +127,11 @@ class Peer:
 
     def proportional_bytes(self) -> int:
         """The same with pages that several of them share counted once."""
-        return sum(_proportional(pid) for pid in self.pids())
+        return proportional_bytes(self.pids())
 
     def pids(self) -> list[int]:
         """The process and all below it."""
-        found = [self.process.pid]
-        for pid in found:
-            with suppress(FileNotFoundError, ProcessLookupError):  # it ended as we looked
-                for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                    found.extend(int(child) for child in task.read_text().split())
-        return found
+        return family(self.process.pid)
 
     def _tell_all(self, number: int) -> None:
         for pid in self.pids():
@@ -167,6 +162,21 @@ class Peer:
                 return True
             except ConnectionError:
                 return False
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for each in found:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended as we looked
+            for task in Path(f"/proc/{each}/task").glob("*/children"):
+                found.extend(int(child) for child in task.read_text().split())
+    return found
+
+
+def proportional_bytes(pids: Iterable[int]) -> int:
+    """Resident memory of processes, pages that several of them share counted once."""
+    return sum(map(_proportional, pids))
 
 
 def _cpu_ticks(pid: int) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
+from loadtest.peers.process import family, proportional_bytes
 from loadtest.prove.program import DidNotStart, Program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,10 +34,9 @@ class OneNode:
     pid: int
 
     @property
-    def resident_bytes(self) -> int:
-        """Memory that it holds, as Linux counts it."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS:"))
+    def held_bytes(self) -> int:
+        """Memory that it and its worker processes hold, as Linux counts it."""
+        return proportional_bytes(family(self.pid))
 
     def url(self, path: str) -> str:
         """Of a call to it."""

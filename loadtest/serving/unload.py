@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.05
 
 
 async def measure() -> list[Figure]:
-    """Resident memory once the old version is unloaded, after each switch."""
+    """Memory of the node and its worker processes once the old version is unloaded, after each switch."""
     async with one_node("models.keep_seconds=0", "drain.grace_seconds=0.1") as node:
         stream = Stream(node, [photo.body for photo in photos()["small"][:REQUESTS]])
         held = [await _use(node, stream)]
@@ -49,4 +49,4 @@ async def _use(node: OneNode, stream: Stream) -> float:
     """Megabytes after some requests."""
     for body in stream.bodies:
         await stream.one(body, monotonic())
-    return node.resident_bytes / 1e6
+    return node.held_bytes / 1e6
