@@ -118,7 +118,6 @@ class Node:
         self._beside = Workers("beside", 1)
         self._costs = Costs()
         reader = Reader(self.sizes.max_pixels, config.limits.jpeg_scans, config.images.jpeg_margin)
-        processes = 0 if open_session else self.sizes.processes
         self._open_session = open_session or partial(_open, config, self.sizes, reader, self.metrics.lost)
         self.models = Models([self._engine(place) for place in shelf.artefacts(config.models)])
         way = Way(self._engine, self._announce, self.metrics.changed, self._forget, config.drain.grace_seconds)
@@ -128,18 +127,7 @@ class Node:
         self.granting = Granting(Credits(self.sizes.slots))
         self._cache = Cache(config.cache) if config.cache.bytes else None
         intake = Intake(reader, self._costs, config.limits.rows, digests=self._cache is not None)
-        self.batcher = Batcher(
-            decode=intake.decode,
-            decoders=self._decoders,
-            runners=self._runners,
-            room=Room(config.limits.max_decoded_bytes, processes),
-            costs=self._costs,
-            options=config.batch,
-            # Worker processes see to it themselves: then this is for what not even ending one brings back.
-            hang_seconds=config.session.hang_seconds + (_REPLACE_SECONDS if processes else 0.0),
-            watch=self.metrics,
-            cache=self._cache,
-        )
+        self.batcher = self._batcher(intake, 0 if open_session else self.sizes.processes)
         self.api = Api(
             models=self.models,
             intake=intake,
@@ -251,6 +239,21 @@ class Node:
         await self.versions.close()
         for workers in (self._loader, self._runners, self._decoders, self._beside):
             workers.close()
+
+    def _batcher(self, intake: Intake, processes: int) -> Batcher:
+        config = self.config
+        return Batcher(
+            decode=intake.decode,
+            decoders=self._decoders,
+            runners=self._runners,
+            room=Room(config.limits.max_decoded_bytes, processes),
+            costs=self._costs,
+            options=config.batch,
+            # Worker processes see to it themselves: then this is for what not even ending one brings back.
+            hang_seconds=config.session.hang_seconds + (_REPLACE_SECONDS if processes else 0.0),
+            watch=self.metrics,
+            cache=self._cache,
+        )
 
     def _engine(self, place: Path) -> Engine:
         return Engine(place, read(place), self._open_session, self._loader, self.config.session.rebuild_seconds)

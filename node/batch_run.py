@@ -58,6 +58,14 @@ def prepared(reader: Reader, manifest: Manifest, image: Image) -> Arrays:
     return {steps.input: array if manifest.batch_buckets else array[np.newaxis], **image.others}
 
 
+def known(error: BaseException | None) -> WireError:
+    """Why an image was not prepared, in the words of the one table."""
+    if isinstance(error, WireError):
+        return error
+    log.error("preparing an image broke", exc_info=error)
+    return ModelFailed("the image could not be prepared")
+
+
 def run_batch(
     run: Callable[[Mapping[str, Array]], Arrays], reader: Reader | None, manifest: Manifest, items: Sequence[Item]
 ) -> Ran:
@@ -70,11 +78,8 @@ def run_batch(
             assert reader is not None
             try:
                 rows.append(prepared(reader, manifest, item))
-            except WireError as error:
-                rows.append(error)
-            except Exception:
-                log.exception("preparing an image broke")
-                rows.append(ModelFailed("the image could not be prepared"))
+            except Exception as error:  # whatever it is, it is this row's alone
+                rows.append(known(error))
             decode_ms.append(_ms_since(start))
         else:
             rows.append(item)

@@ -180,21 +180,23 @@ class Crew:
         return start, answer
 
     def _replaced(self) -> _Worker:
-        order = replace(self._order, gently=False)  # somebody waits for it
-        for tries_left in range(_START_TRIES - 1, -1, -1):
-            worker = None
+        why: Exception | None = None
+        for _ in range(_START_TRIES):
             try:
-                worker = self._started(order)
-                worker.warm(log.debug, _START_SECONDS)
-            except Exception as error:
-                if worker is not None:
-                    self._discard(worker, error)
-                if not tries_left:
-                    self._idle.put(None)
-                    raise Unreplaced(f"a worker process cannot be replaced: {error}") from error
-            else:
-                return worker
-        raise AssertionError
+                return self._rewarmed()
+            except Exception as error:  # whatever it is, the next try may go well
+                why = error
+        self._idle.put(None)
+        raise Unreplaced(f"a worker process cannot be replaced: {why}") from why
+
+    def _rewarmed(self) -> _Worker:
+        worker = self._started(replace(self._order, gently=False))  # somebody waits for it
+        try:
+            worker.warm(log.debug, _START_SECONDS)
+        except Exception as error:
+            self._discard(worker, error)
+            raise
+        return worker
 
     def _started(self, order: Order) -> _Worker:
         worker = _Worker(order, self._hang_seconds)

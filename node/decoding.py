@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
 
+from node.batch_run import known
 from node.costs import Costs
 from node.engine import Engine
 from node.fairness import Shares
@@ -15,9 +15,7 @@ from node.jobs import Jobs, too_late
 from node.queue import Queue
 from node.work import Arrays, Job, Row, Stage
 from node.workers import Done, Workers
-from wire.errors import ModelFailed, TooLarge, WireError
-
-log = logging.getLogger(__name__)
+from wire.errors import TooLarge
 
 
 class Decoding:
@@ -186,7 +184,7 @@ class Decoding:
         self._jobs.release(row)
         if inputs is None:
             self._jobs.drop(row)
-            self._jobs.fail(row.job, _known(error))
+            self._jobs.fail(row.job, known(error))
         elif row.job.over:
             self._jobs.drop(row)
         else:
@@ -195,10 +193,3 @@ class Decoding:
             self._on_decoded(row, ms)
             self._on_ready(row, inputs)
         self._pump()
-
-
-def _known(error: BaseException | None) -> WireError:
-    if isinstance(error, WireError):
-        return error
-    log.error("preparing an image broke", exc_info=error)
-    return ModelFailed("the image could not be prepared")

@@ -11,11 +11,12 @@ from functools import partial
 from math import prod
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
 from node.batch_run import Item, Ran, run_batch
+from node.crew import Crew
 from node.tensors import dtype_of
 from node.work import Array, Arrays, Bucket
 from node.workers import Workers
@@ -53,15 +54,6 @@ class Runs(Protocol):
         ...
 
 
-@runtime_checkable
-class Decodes(Runs, Protocol):
-    """A session that takes images as they are, as node/crew.py has it."""
-
-    def answer(self, items: Sequence[Item]) -> Ran:
-        """One batch. Blocking and thread-safe. Raises what `run` raises, and Unreplaced."""
-        ...
-
-
 class Open(Protocol):
     """Makes a warm session of an artefact; blocks for seconds. `gently`: requests are being served meanwhile."""
 
@@ -96,7 +88,6 @@ class Engine:
         self.buckets: Sequence[int] = ()
         self.device = ""
         self.run_ms: dict[int, float] = {}  # by batch size, measured once warm
-        self.decodes = False  # whether it takes images as they are
         self.hangs = 0  # sessions, or workers of one, lost to a hang since the last batch that went well
         self.session = 0  # which one it is, counted from 1
         self._open_session = open_session
@@ -174,7 +165,6 @@ class Engine:
         self._open_seconds = monotonic() - start
         self.session += 1
         self._session, self.buckets, self.device = session, session.buckets, session.device
-        self.decodes = isinstance(session, Decodes)
         self._sick.clear()
         self._become(State.READY, "")
         self._tell(True)
@@ -199,12 +189,17 @@ class Engine:
                     self.why = f"the session could not be rebuilt: {error}"
                     self._tell(False)
 
+    @property
+    def decodes(self) -> bool:
+        """Whether it takes small images as they are."""
+        return isinstance(self._session, Crew)
+
     def answer(self, items: Sequence[Item]) -> Ran:
         """One batch; images only where it decodes. Blocking. Raises what the session raises."""
         session = self._present()
-        answer = getattr(session, "answer", None)
-        ran: Ran = answer(items) if answer else run_batch(session.run, None, self.manifest, items)
-        return ran
+        if isinstance(session, Crew):
+            return session.answer(items)
+        return run_batch(session.run, None, self.manifest, items)
 
     def probe(self) -> None:
         """Run one harmless row: what fails now fails for everybody. Blocking."""
@@ -224,7 +219,7 @@ class Engine:
         self._then = then
         log.error("session is sick", extra={"model": self.title, "why": why})
         self._become(State.SICK, why)
-        if self.decodes and self._session is not None:
+        if isinstance(self._session, Crew):
             self._session.close()  # at once, whatever hangs
         self._session = None  # else not closed: whatever hangs in it would hang its closing
         self._sick.set()

@@ -113,19 +113,18 @@ class Ready:
         return Batch(bucket, rows, size)
 
     def _size(self, bucket: Bucket, first: Row, others: Queue, idle: int) -> int:
-        most = (
-            1
-            if first.alone
-            else min(self._options.max_rows, self._options.max_bytes // max(bucket[0].row_bytes(bucket), 1))
-        )
-        buckets = bucket[0].buckets
+        engine, options = bucket[0], self._options
+        row_bytes = max(engine.row_bytes(bucket), 1)
+        most = 1 if first.alone else min(options.max_rows, options.max_bytes // row_bytes)
+        buckets = engine.buckets
         sizes = [size for size in buckets if size <= most] or [buckets[0]]
         waiting = 1 + sum(1 for _ in islice(others.rows(), self._runners * sizes[-1] - 1))
         cost = partial(self._costs.run_ms, bucket)
-        # Rows are spread over runners before they are joined on one. Where there are no more of them than runners they
-        # would soon be done one by one, too: unless joining is nearly free, it would only hold up the first.
-        # Not so on a GPU, and not where runners only queue for one: those want all that there is.
-        few = waiting <= self._runners
-        spread = self._runners if bucket[0].decodes and not few else idle
-        gain = min(self._options.gain, _SHORT_GAIN) if bucket[0].decodes and few else self._options.gain
-        return best_size(ceil(waiting / spread), sizes, cost, gain=gain, most_ms=self._options.max_ms)
+        # Rows are spread over idle runners before they are joined on one.
+        spread, gain = idle, options.gain
+        if engine.decodes:  # each runner has a core: the busy ones will soon take rows, too
+            if waiting > self._runners:
+                spread = self._runners
+            else:  # all would soon be done one by one: unless joining is nearly free, it would only hold up the first
+                gain = min(gain, _SHORT_GAIN)
+        return best_size(ceil(waiting / spread), sizes, cost, gain=gain, most_ms=options.max_ms)

@@ -189,9 +189,7 @@ class Running:
         assert run.task is not None
         self._take_back()
         if self._workers.abandon(run.task):
-            for row in run.rows:
-                self._jobs.drop(row)
-                self._jobs.fail(row.job, DeadlineMissed("the model did not answer"))
+            self._unanswered(run.rows)
             self._lose(run, f"a run has not ended after {self._hang_seconds:g} s", hung=True)
         self._pump()
 
@@ -200,9 +198,7 @@ class Running:
         rows = run.rows
         log.warning("a batch failed", extra={"model": run.engine.title, "rows": len(rows), "why": _line(error)})
         if isinstance(error, Hung):
-            for row in rows:
-                self._jobs.drop(row)
-                self._jobs.fail(row.job, DeadlineMissed("the model did not answer"))
+            self._unanswered(rows)
             run.engine.hangs += 1
             if run.engine.hopeless:
                 self._lose(run, "it hangs again and again", hung=False)
@@ -219,6 +215,11 @@ class Running:
             self._jobs.fail(rows[0].job, error)
         else:
             self._judge(run.engine, rows[0], error)
+
+    def _unanswered(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            self._jobs.drop(row)
+            self._jobs.fail(row.job, DeadlineMissed("the model did not answer"))
 
     def _again(self, rows: Sequence[Row]) -> None:
         for row in rows:

@@ -168,9 +168,16 @@ def family(pid: int) -> list[int]:
     """A process and all below it."""
     found = [pid]
     for each in found:
-        with suppress(FileNotFoundError, ProcessLookupError):  # it ended as we looked
-            for task in Path(f"/proc/{each}/task").glob("*/children"):
-                found.extend(int(child) for child in task.read_text().split())
+        found.extend(children(each))
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Of one process, whichever of its threads began them."""
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # it ended as we looked
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            found.extend(map(int, task.read_text().split()))
     return found
 
 

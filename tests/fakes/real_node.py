@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.peers.process import children, family
 from repository.packaged import ensure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,18 +32,11 @@ class RealNode:
 
     def pids(self) -> list[int]:
         """Of the node and its worker processes, from Linux's /proc."""
-        found = [self.process.pid]
-        for pid in found:
-            for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                found.extend(int(child) for child in task.read_text().split())
-        return found
+        return family(self.process.pid)
 
     def workers(self) -> list[int]:
         """Of its worker processes."""
-        server = next(pid for pid in self.pids() if "forkserver" in Path(f"/proc/{pid}/cmdline").read_text())
-        return [
-            int(pid) for task in Path(f"/proc/{server}/task").glob("*/children") for pid in task.read_text().split()
-        ]
+        return children(fork_server(self.process.pid))
 
     def forget_peak(self) -> None:
         """From here on `VmHWM` is counted anew."""
@@ -57,6 +51,11 @@ class RealNode:
 def _resident(pid: int, field: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith(field)).split()[1]) << 10
+
+
+def fork_server(pid: int) -> int:
+    """That of a process, from which its workers come."""
+    return next(child for child in children(pid) if "forkserver" in Path(f"/proc/{child}/cmdline").read_text())
 
 
 @contextmanager

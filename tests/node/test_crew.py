@@ -15,15 +15,15 @@ import pytest
 import requests
 import tensorflow as tf
 
+from loadtest.peers.process import children
 from node.batch_run import Image
 from node.crew import Crew, Hung, Lost, Unreplaced
 from node.images import Reader
 from node.member import Order
 from node.session import Session
-from repository import manifest
 from repository.manifest import ArtefactError
 from tests.fakes.artefacts import packaged, toy
-from tests.fakes.real_node import SAMPLES, RealNode, real_node
+from tests.fakes.real_node import SAMPLES, RealNode, fork_server, real_node
 from tests.node.test_handing import counting
 from wire.errors import BadRequest, Undecodable
 
@@ -125,23 +125,9 @@ def test_errors_of_the_model_come_through_and_the_worker_stays(counter: tuple[Cr
 def test_what_cannot_be_loaded_says_why_and_leaves_no_process(tmp_path: Path) -> None:
     place = toy(tmp_path / "toy" / "1", counting, tf.TensorSpec((None, 2), tf.float32, name="x"))
     (place / "graph.pb").write_bytes(b"changed")
-    before = set(tf_children())
     with pytest.raises(ArtefactError):
         Crew(order(place), 2, 60.0, 1.0, Counted())
-    wait_until_gone(list(set(tf_children()) - before))
-
-
-def tf_children() -> list[int]:
-    """Children of this process's fork server."""
-    servers = [
-        pid
-        for task in Path("/proc/self/task").glob("*/children")
-        for pid in task.read_text().split()
-        if "forkserver" in Path(f"/proc/{pid}/cmdline").read_text()
-    ]
-    return [
-        int(pid) for s in servers for t in Path(f"/proc/{s}/task").glob("*/children") for pid in t.read_text().split()
-    ]
+    wait_until_gone(children(fork_server(os.getpid())))
 
 
 def test_a_worker_that_hangs_is_replaced_and_the_other_serves_on(counter: tuple[Crew, Counted]) -> None:
@@ -296,7 +282,7 @@ def test_not_one_request_is_lost_when_workers_are_killed_under_load(node: RealNo
 
 def test_a_node_outlives_its_fork_server(node: RealNode) -> None:
     workers = node.workers()
-    (server,) = [pid for pid in node.pids() if set(workers) <= set(children(pid))]
+    server = fork_server(node.process.pid)
     os.kill(server, signal.SIGKILL)
     assert [predict(node) for _ in range(4)] == [200] * 4  # its workers do not need it
     for pid in workers:
@@ -306,12 +292,8 @@ def test_a_node_outlives_its_fork_server(node: RealNode) -> None:
     assert len(node.workers()) == 2
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
-
-
 def test_workers_are_forked_from_a_process_that_has_tensorflow_already(node: RealNode) -> None:
-    (server,) = [pid for pid in node.pids() if set(node.workers()) <= set(children(pid))]
+    server = fork_server(node.process.pid)
     assert "libtensorflow" in Path(f"/proc/{server}/maps").read_text()
     assert "libtensorflow" not in Path(f"/proc/{node.process.pid}/maps").read_text()
     assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1  # forking a process with threads is not safe
@@ -322,7 +304,3 @@ def test_a_killed_node_leaves_no_worker_behind(node: RealNode) -> None:
     node.process.kill()
     node.process.wait()
     wait_until_gone(pids)
-
-
-def test_the_packaged_artefact_is_batched() -> None:
-    assert manifest.load(packaged()).batch_buckets  # what the tests above take for granted
