@@ -208,12 +208,15 @@ async def _start(nodes: Sequence[Child], gateway: Child, console: Console) -> No
 
 
 async def _until_seen(operators: str, count: int) -> None:
-    """Ready means that the gateway itself calls every node healthy."""
+    """Ready means that the gateway calls every node healthy, and that each of its workers has come to know it."""
     async with aiohttp.ClientSession() as session:
         for _ in range(300):
             async with session.get(f"http://{operators}/api/fleet") as answer:
                 fleet = await answer.json()
-            if sum(node["state"] == "healthy" for node in fleet["nodes"]) >= count:
+            # To a node each worker is a gateway; a worker that does not know it yet has no opinion of it.
+            workers = len(fleet.get("workers", ()))
+            known = [node for node in fleet["nodes"] if node["state"] == "healthy" and node["gateways"] >= workers]
+            if len(known) >= count:
                 return
             await asyncio.sleep(0.1)
     raise CannotStart(f"the nodes are up but the gateway does not call them healthy; see http://{operators}/")
